@@ -1,0 +1,33 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+bin := .venv/bin
+
+.PHONY: help setup rehearse test test-fast lint clean
+
+help: ## Show what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+setup: ## Install and build everything that the rehearsal needs (seconds when nothing is to do)
+	@scripts/setup
+
+rehearse: ## The whole voyage on this machine: up, answer, load, change, down, audit (KEEP=1 leaves it up)
+	@begin=$$(date +%s.%N); scripts/setup; \
+	set_up_s=$$(date +%s.%N | awk -v begin=$$begin '{ print $$1 - begin }'); \
+	$(bin)/drydock rehearse --set-up-s "$$set_up_s" $(if $(KEEP),--keep)
+
+test: setup lint ## Lint, then every test: the fast ones first, then those that boot real nodes
+	$(bin)/pytest -m "not e2e"
+	$(bin)/pytest -m e2e --durations=15
+
+test-fast: ## The tests that need neither root nor network
+	$(bin)/pytest -q -m "not e2e"
+
+lint: ## ruff, mypy --strict, the import contract
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	$(bin)/lint-imports
+
+clean: ## Remove what was built in this checkout (the cache in ~/.cache/drydock stays)
+	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

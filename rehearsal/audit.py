@@ -1,0 +1,101 @@
+"""What is on this machine and in the local cloud, as sets of lines: two snapshots tell what a run left."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+
+from rehearsal import paths
+
+Snapshot = Mapping[str, frozenset[str]]
+"""Kind of thing → one line for each that exists."""
+
+OURS = re.compile(r"systemd-nspawn|pulumi|moto|drydock|vllm")
+"""A process or temporary file of a rehearsal has one of these words in its command line or name."""
+
+
+def left_over(before: Snapshot, after: Snapshot) -> dict[str, list[str]]:
+    """What is in `after` and was not in `before`, by kind; kinds with nothing left are absent."""
+    return {
+        kind: sorted(left) for kind in sorted(after) if (left := after[kind] - before.get(kind, frozenset()))
+    }
+
+
+def report(left: Mapping[str, list[str]]) -> str:
+    """The left-overs as text, a kind a paragraph."""
+    return "\n".join(f"{kind}:\n" + "\n".join(f"  {line}" for line in lines) for kind, lines in left.items())
+
+
+def machine() -> Snapshot:
+    """Everything of this machine that a rehearsal touches: processes, mounts, links, addresses, routes,
+    nftables rules, loop devices, kernel settings, temporary files and the rehearsal's own folder."""
+    return {
+        "process": frozenset(_processes()),
+        "mount": frozenset(line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()),
+        "link": frozenset(_field(line, 1) for line in _lines("ip", "-o", "link")),
+        "address": frozenset(_field(line, 3) for line in _lines("ip", "-o", "addr")),
+        "route": frozenset(_lines("ip", "route")),
+        "nft rule": frozenset(_lines("nft", "list", "ruleset")),
+        "loop device": frozenset(_lines("losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE")),
+        "kernel setting": frozenset(
+            f"{name}={Path(name).read_text().strip()}"
+            for name in ("/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/bridge/bridge-nf-call-iptables")
+            if Path(name).exists()
+        ),
+        "temporary file": frozenset(str(p) for p in Path("/tmp").iterdir() if OURS.search(p.name)),  # noqa: S108
+        "state": frozenset(str(path) for path in paths.STATE.rglob("*")) if paths.STATE.exists() else frozenset(),
+    }
+
+
+def cloud(endpoint: str) -> Snapshot:
+    """Every resource of every kind that the local cloud's API holds, from moto's own inventory.
+
+    Instances that are terminated stay listed for an hour on EC2 and so do they here: they are not left-overs.
+    """
+    services = httpx.get(f"{endpoint}/moto-api/data.json", timeout=30).json()
+    snapshot: dict[str, frozenset[str]] = {}
+    for service, kinds in services.items():
+        for kind, resources in kinds.items():
+            lines = {_resource_line(resource) for resource in resources if not _gone(resource)}
+            snapshot[f"{service} {kind}"] = frozenset(lines)
+    return snapshot
+
+
+def _gone(resource: object) -> bool:
+    state = resource.get("_state", resource.get("state", "")) if isinstance(resource, dict) else ""
+    return "terminated" in json.dumps(state)
+
+
+def _resource_line(resource: object) -> str:
+    if not isinstance(resource, dict):
+        return str(resource)
+    names = ("id", "name", "arn", "key_name", "association_id", "role_name")
+    return next((str(resource[name]) for name in names if resource.get(name)), json.dumps(resource, sort_keys=True))
+
+
+def _processes() -> list[str]:
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit() or int(folder.name) == os.getpid():
+            continue
+        try:
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        except OSError:  # it ended between the listing and the look
+            continue
+        if OURS.search(command):
+            found.append(f"{folder.name} {command[:200]}")
+    return found
+
+
+def _lines(*argv: str) -> list[str]:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    # A route or an address without its counters: only what exists counts.
+    return [" ".join(line.split()) for line in done.stdout.splitlines() if line.strip()]
+
+
+def _field(line: str, index: int) -> str:
+    return line.split()[index].rstrip(":").split("@")[0]

@@ -1,0 +1,1 @@
+"""Pulumi's language host for Python, for a Pulumi CLI that was built from Go modules and came without one."""

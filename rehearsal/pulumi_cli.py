@@ -1,0 +1,152 @@
+"""Pulumi's command line against the local cloud: its environment, its runs, and what a run did."""
+
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.problems import Failure
+from rehearsal import cloud, paths, toolchain
+
+PASSPHRASE = "rehearsal"  # noqa: S105 - guards a throw-away cluster; the state is this machine's root's alone
+BACKEND = paths.STATE / "pulumi"
+HOME = paths.STATE / "pulumi-home"
+TEMPORARY = paths.STATE / "tmp"
+
+
+def environment() -> dict[str, str]:
+    """The variables that point Pulumi and any AWS client at the local cloud, PATH included."""
+    return {
+        **cloud.environment(),
+        "PULUMI_BACKEND_URL": f"file://{BACKEND}",
+        "PULUMI_HOME": str(HOME),
+        "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PATH": os.pathsep.join([str(toolchain.pulumi_directory()), os.environ["PATH"]]),
+    }
+
+
+def prepare_home() -> None:
+    """Make the rehearsal's own Pulumi home: its state, its plugins, nothing of the user's ~/.pulumi touched."""
+    for folder in (BACKEND, HOME / "plugins", TEMPORARY):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    users_home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    real_aws = sorted(users_home.glob("plugins/resource-aws-v7.*/pulumi-resource-aws"))
+    for source in real_aws:
+        _link(HOME / "plugins" / source.parent.name, source.parent)
+    if not real_aws:
+        stand_in = paths.REPO / "rehearsal" / "aws_plugin" / "bin" / "pulumi-resource-aws"
+        version = importlib.metadata.version("pulumi-aws")
+        _link(HOME / "plugins" / f"resource-aws-v{version}" / stand_in.name, stand_in)
+    language = "pulumi-language-python"
+    if not (toolchain.pulumi_directory() / language).exists() and not shutil.which(language):
+        version = importlib.metadata.version("pulumi")
+        stand_in = paths.REPO / "rehearsal" / "language_host" / "bin" / language
+        _link(HOME / "plugins" / f"language-python-v{version}" / language, stand_in)
+
+
+def _link(link: Path, target: Path) -> None:
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one run did to one resource."""
+
+    operation: str
+    """create, update, replace, delete, same, … in Pulumi's own words."""
+    urn: str
+
+    @property
+    def name(self) -> str:
+        """The resource's `type name`, as a reader knows it."""
+        kind, name = self.urn.split("::")[-2:]
+        return f"{kind.split('$')[-1]} {name}"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One stack of the project, driven through the command line as a user would."""
+
+    name: str
+    config_file: Path | None = None
+    """Another file than Pulumi.<name>.yaml, so that a run may change settings and leave the checkout alone."""
+    project: Path = paths.REPO
+    extra_environment: Mapping[str, str] | None = None
+
+    def argv(self, command: str, *arguments: str) -> list[str]:
+        """The command line of one run, without secrets."""
+        config = ["--config-file", str(self.config_file)] if self.config_file else []
+        return ["pulumi", command, "--stack", self.name, *config, *arguments]
+
+    def environment(self) -> dict[str, str]:
+        """The whole environment that the command runs in."""
+        return {**os.environ, **environment(), "TMPDIR": str(TEMPORARY), **(self.extra_environment or {})}
+
+    def init(self) -> None:
+        """Make the stack in the backend unless it is there."""
+        self._captured(["pulumi", "stack", "select", "--create", self.name])
+
+    def up(self, *arguments: str) -> list[Step]:
+        """Run `pulumi up`, showing its own display; answers what it did. Raises Failure with its exit code."""
+        return self._run("up", "--yes", "--skip-preview", *arguments)
+
+    def destroy(self, *arguments: str) -> list[Step]:
+        """Run `pulumi destroy`, showing its own display; answers what it did."""
+        return self._run("destroy", "--yes", "--skip-preview", *arguments)
+
+    def preview(self, *arguments: str) -> str:
+        """Run `pulumi preview` and answer what it printed."""
+        return self._captured(self.argv("preview", *arguments))
+
+    def outputs(self) -> dict[str, object]:
+        """The stack's outputs, secrets in clear: keep them in memory."""
+        text = self._captured(["pulumi", "stack", "output", "--json", "--show-secrets", "--stack", self.name])
+        outputs: dict[str, object] = json.loads(text)
+        return outputs
+
+    def start(self, command: str, *arguments: str, output: Path) -> subprocess.Popen[bytes]:
+        """Start a run in a process group of its own, its output to a file, and let the caller end it."""
+        with output.open("wb") as file:
+            return subprocess.Popen(
+                self.argv(command, "--yes", "--skip-preview", *arguments),
+                cwd=self.project, env=self.environment(), stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+            )
+
+    def _run(self, command: str, *arguments: str) -> list[Step]:
+        log = TEMPORARY / f"{self.name}-{command}-events.jsonl"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.unlink(missing_ok=True)
+        argv = self.argv(command, *arguments, "--event-log", str(log))
+        done = subprocess.run(argv, cwd=self.project, env={**self.environment(), "PULUMI_DEBUG_COMMANDS": "true"}, check=False)
+        if done.returncode != 0:
+            raise Failure(
+                f"{' '.join(self.argv(command, *arguments))} ended with exit code {done.returncode}",
+                "its own messages are above; mend what they name and run it again, it goes on where it stopped",
+            )
+        return steps(log.read_text().splitlines())
+
+    def _captured(self, argv: Sequence[str]) -> str:
+        done = subprocess.run(argv, cwd=self.project, env=self.environment(), capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise Failure(
+                f"{' '.join(argv)} ended with exit code {done.returncode}:\n{done.stdout}{done.stderr}",
+                "mend what the message names and run it again",
+            )
+        return done.stdout
+
+
+def steps(events: Sequence[str]) -> list[Step]:
+    """The steps in an engine's event log (one JSON object a line), unchanged resources left out."""
+    found = []
+    for line in events:
+        metadata = json.loads(line).get("resourcePreEvent", {}).get("metadata")
+        if metadata and metadata["op"] not in {"same", "read"} and not metadata["type"].startswith("pulumi:"):
+            found.append(Step(metadata["op"], metadata["urn"]))
+    return found

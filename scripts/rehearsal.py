@@ -1,0 +1,52 @@
+"""`drydock rehearsal start|stop|status|env`: the local cloud by hand."""
+
+import shlex
+
+import typer
+
+from scripts.root import become_root
+
+app = typer.Typer(
+    help="The local cloud: a real AWS API whose instances are machines that boot here.", no_args_is_help=True
+)
+
+
+@app.command()
+def start(
+    listed_only: bool = typer.Option(False, "--listed-only", help="List instances as running, but boot no machine."),
+) -> None:
+    """Start the cloud and make the stack `rehearsal` ready for pulumi."""
+    become_root()
+    from rehearsal import pulumi_cli, voyage
+
+    info = voyage.start_cloud(boot=not listed_only)
+    pulumi_cli.Stack(voyage.STACK).init()
+    print(f"the cloud answers at {info.endpoint}" + (" (instances are listed, not booted)" if listed_only else ""))
+    print('next: eval "$(drydock rehearsal env)" && pulumi up')
+
+
+@app.command()
+def stop() -> None:
+    """Remove everything the cloud made, whatever state it is in: nodes, mounts, bridge, rules, Pulumi state."""
+    become_root()
+    from rehearsal import voyage
+
+    removed = voyage.stop_cloud()
+    print("\n".join(f"removed {thing}" for thing in removed) or "nothing to remove")
+
+
+@app.command()
+def status() -> None:
+    """Show whether a cloud runs, and its nodes."""
+    from rehearsal import cloud
+
+    print(cloud.status())
+
+
+@app.command()
+def env() -> None:
+    """Print the shell lines that point pulumi and any AWS client at the cloud: eval "$(drydock rehearsal env)"."""
+    from rehearsal import pulumi_cli
+
+    for name, value in pulumi_cli.environment().items():
+        print(f"export {name}={shlex.quote(value)}")
