@@ -47,7 +47,9 @@ def machine() -> Snapshot:
             if Path(name).exists()
         ),
         "temporary file": frozenset(str(p) for p in Path("/tmp").iterdir() if OURS.search(p.name)),  # noqa: S108
-        "state": frozenset(str(path) for path in paths.STATE.rglob("*")) if paths.STATE.exists() else frozenset(),
+        "state": frozenset(str(path) for path in paths.STATE.rglob("*"))
+        if paths.STATE.exists()
+        else frozenset(),
     }
 
 
@@ -60,12 +62,13 @@ def cloud(endpoint: str) -> Snapshot:
     snapshot: dict[str, frozenset[str]] = {}
     for service, kinds in services.items():
         for kind, resources in kinds.items():
-            lines = {_resource_line(resource) for resource in resources if not _gone(resource)}
+            lines = {_resource_line(resource) for resource in resources if not is_gone(resource)}
             snapshot[f"{service} {kind}"] = frozenset(lines)
     return snapshot
 
 
-def _gone(resource: object) -> bool:
+def is_gone(resource: object) -> bool:
+    """Whether the API still lists a resource that no longer exists: a terminated instance."""
     state = resource.get("_state", resource.get("state", "")) if isinstance(resource, dict) else ""
     return "terminated" in json.dumps(state)
 
@@ -74,7 +77,9 @@ def _resource_line(resource: object) -> str:
     if not isinstance(resource, dict):
         return str(resource)
     names = ("id", "name", "arn", "key_name", "association_id", "role_name")
-    return next((str(resource[name]) for name in names if resource.get(name)), json.dumps(resource, sort_keys=True))
+    return next(
+        (str(resource[name]) for name in names if resource.get(name)), json.dumps(resource, sort_keys=True)
+    )
 
 
 def _processes() -> list[str]:

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cluster.problems import Failure
 from rehearsal import cloud, paths, toolchain
@@ -30,8 +31,19 @@ def environment() -> dict[str, str]:
     }
 
 
+def client_arguments() -> dict[str, Any]:
+    """The local cloud's endpoint and keys, as boto3's clients take them."""
+    variables = cloud.environment()
+    return {
+        "endpoint_url": variables["AWS_ENDPOINT_URL"],
+        "region_name": variables["AWS_REGION"],
+        "aws_access_key_id": variables["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": variables["AWS_SECRET_ACCESS_KEY"],
+    }
+
+
 def prepare_home() -> None:
-    """Make the rehearsal's own Pulumi home: its state, its plugins, nothing of the user's ~/.pulumi touched."""
+    """Make the rehearsal's own Pulumi home: its state and plugins; the user's ~/.pulumi is left alone."""
     for folder in (BACKEND, HOME / "plugins", TEMPORARY):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     users_home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
@@ -76,7 +88,7 @@ class Stack:
 
     name: str
     config_file: Path | None = None
-    """Another file than Pulumi.<name>.yaml, so that a run may change settings and leave the checkout alone."""
+    """Another file than Pulumi.<name>.yaml: a run that changes settings leaves the checkout alone."""
     project: Path = paths.REPO
     extra_environment: Mapping[str, str] | None = None
 
@@ -94,7 +106,7 @@ class Stack:
         self._captured(["pulumi", "stack", "select", "--create", self.name])
 
     def up(self, *arguments: str) -> list[Step]:
-        """Run `pulumi up`, showing its own display; answers what it did. Raises Failure with its exit code."""
+        """Run `pulumi up`, showing its own display; answers what it did. Raises Failure."""
         return self._run("up", "--yes", "--skip-preview", *arguments)
 
     def destroy(self, *arguments: str) -> list[Step]:
@@ -111,12 +123,20 @@ class Stack:
         outputs: dict[str, object] = json.loads(text)
         return outputs
 
+    def cancel(self) -> None:
+        """Release the lock that a killed run left in the backend."""
+        self._captured(["pulumi", "cancel", "--yes", "--stack", self.name])
+
     def start(self, command: str, *arguments: str, output: Path) -> subprocess.Popen[bytes]:
         """Start a run in a process group of its own, its output to a file, and let the caller end it."""
         with output.open("wb") as file:
             return subprocess.Popen(
                 self.argv(command, "--yes", "--skip-preview", *arguments),
-                cwd=self.project, env=self.environment(), stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+                cwd=self.project,
+                env=self.environment(),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     def _run(self, command: str, *arguments: str) -> list[Step]:
@@ -124,16 +144,20 @@ class Stack:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
         argv = self.argv(command, *arguments, "--event-log", str(log))
-        done = subprocess.run(argv, cwd=self.project, env={**self.environment(), "PULUMI_DEBUG_COMMANDS": "true"}, check=False)
+        done = subprocess.run(
+            argv, cwd=self.project, env={**self.environment(), "PULUMI_DEBUG_COMMANDS": "true"}, check=False
+        )
         if done.returncode != 0:
             raise Failure(
                 f"{' '.join(self.argv(command, *arguments))} ended with exit code {done.returncode}",
-                "its own messages are above; mend what they name and run it again, it goes on where it stopped",
+                "its messages are above; mend what they name and run it again, it goes on where it stopped",
             )
         return steps(log.read_text().splitlines())
 
     def _captured(self, argv: Sequence[str]) -> str:
-        done = subprocess.run(argv, cwd=self.project, env=self.environment(), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            argv, cwd=self.project, env=self.environment(), capture_output=True, text=True, check=False
+        )
         if done.returncode != 0:
             raise Failure(
                 f"{' '.join(argv)} ended with exit code {done.returncode}:\n{done.stdout}{done.stderr}",

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import openai
 import yaml
-
 from ansible_like.connection import Connection, Target
+
 from cluster.problems import Failure
 from rehearsal import audit, cloud, paths, pulumi_cli
 from rehearsal.pulumi_cli import Stack, Step
@@ -84,7 +84,9 @@ def bench(cluster: Cluster) -> str:
     # The key comes over standard input: an argument or a file would show it to others on the node.
     script = 'read -r OPENAI_API_KEY; export OPENAI_API_KEY; exec "$@"'
     with Connection.open(cluster.nodes[0], deadline_s=30) as head:
-        done = head.run(["bash", "-c", script, "bench", *argv], stdin=cluster.api_key.encode() + b"\n", deadline_s=240)
+        done = head.run(
+            ["bash", "-c", script, "bench", *argv], stdin=cluster.api_key.encode() + b"\n", deadline_s=240
+        )
     begin = done.stdout.find("============ Serving Benchmark Result")
     return done.stdout[max(begin, 0) :].strip()
 
@@ -140,7 +142,9 @@ class Voyage:
             self._say(f"asked {cluster.model} at {cluster.endpoint}: {question}\nanswer: {answer}")
             status = status_without_key(cluster)
             if status != httpx.codes.UNAUTHORIZED:
-                raise Failure(f"without a key the endpoint answered {status}, not 401", "see the head's vllm arguments")
+                raise Failure(
+                    f"without a key the endpoint answered {status}, not 401", "see the head's vllm arguments"
+                )
             self._say("without the key: 401")
         return cluster
 
@@ -201,7 +205,8 @@ def only_serving(done: list[Step]) -> None:
     names = [f"{step.operation} {step.name}" for step in done]
     if not done or any("drydock:index:Replica" not in step.name for step in done):
         raise Failure(
-            f"a change of max model length must update the serving resource alone; it did: {', '.join(names) or 'nothing'}",
+            "a change of max model length must update the serving resource alone; it did: "
+            + (", ".join(names) or "nothing"),
             "the digest of the other resources must not depend on that setting",
         )
 

@@ -1,4 +1,4 @@
-"""How near `pulumi up` comes to the floor: the same two nodes booted and vLLM started by hand, in the same run.
+"""How near `pulumi up` comes to its floor: a node's boot and vLLM's start by hand, in the same run.
 
     .venv/bin/python -m scripts.bench_up --runs 3
 
@@ -19,8 +19,8 @@ from typing import Any
 
 import boto3
 import typer
-
 from ansible_like.connection import Connection, Target
+
 from cluster.problems import Failure
 from rehearsal import paths, pulumi_cli, voyage
 from rehearsal.pulumi_cli import Stack
@@ -68,7 +68,7 @@ def measure() -> Run:
 
 def boot_by_hand(cluster: Cluster, outputs: dict[str, Any]) -> float:
     """Seconds from RunInstances for two more nodes until both take an SSH connection."""
-    ec2: Any = boto3.client("ec2", **client_arguments())
+    ec2: Any = boto3.client("ec2", **pulumi_cli.client_arguments())
     like = ec2.describe_instances(InstanceIds=[outputs["inventory"][0]["instanceId"]])
     instance = like["Reservations"][0]["Instances"][0]
     begin = time.monotonic()
@@ -90,7 +90,9 @@ def wait_for_ssh(ec2: Any, instance: dict[str, Any], like: Target) -> None:
     from bootstrap.host_keys import wait_for_host_keys
 
     keys = wait_for_host_keys(ec2, instance["InstanceId"], deadline_s=BOOT_DEADLINE_S)
-    target = Target(instance["InstanceId"], instance["PrivateIpAddress"], like.user, like.private_key, tuple(keys))
+    target = Target(
+        instance["InstanceId"], instance["PrivateIpAddress"], like.user, like.private_key, tuple(keys)
+    )
     with Connection.open(target, deadline_s=BOOT_DEADLINE_S) as node:
         node.run(["true"])
 
@@ -109,7 +111,9 @@ def vllm_by_hand(cluster: Cluster, right: tuple[str, str]) -> float:
                 voyage.check_answer(cluster, *right)
             except Exception as error:
                 if time.monotonic() - begin > SERVE_DEADLINE_S:
-                    raise Failure(f"vLLM by hand gave no answer in {SERVE_DEADLINE_S} s", "see its journal") from error
+                    raise Failure(
+                        f"vLLM by hand gave no answer in {SERVE_DEADLINE_S} s", "see its journal"
+                    ) from error
                 time.sleep(0.2)
             else:
                 return time.monotonic() - begin
@@ -118,29 +122,21 @@ def vllm_by_hand(cluster: Cluster, right: tuple[str, str]) -> float:
             node.close()
 
 
-def client_arguments() -> dict[str, str]:
-    """The local cloud's endpoint and keys as boto3 takes them."""
-    environment = pulumi_cli.environment()
-    return {
-        "endpoint_url": environment["AWS_ENDPOINT_URL"],
-        "region_name": environment["AWS_REGION"],
-        "aws_access_key_id": environment["AWS_ACCESS_KEY_ID"],
-        "aws_secret_access_key": environment["AWS_SECRET_ACCESS_KEY"],
-    }
-
-
 def main(runs: int = typer.Option(1, help="How many runs; the median is what counts.")) -> None:
     """Measure `pulumi up` against its floor and print the ratio."""
     done = []
     for number in range(runs):
         run = measure()
         done.append(run)
-        print(f"run {number + 1}: up {run.up_s:.1f} s; floor {run.boot_s:.1f} + {run.vllm_s:.1f} s; {run.ratio:.2f} ×")
+        floor = f"{run.boot_s:.1f} + {run.vllm_s:.1f} s"
+        print(f"run {number + 1}: up {run.up_s:.1f} s; floor {floor}; {run.ratio:.2f} ×")
     median = statistics.median(run.ratio for run in done)
     print(f"median of {runs}: {median:.2f} × the floor")
     result = Path(paths.REPO, "build", "bench", "up.json")
     result.parent.mkdir(parents=True, exist_ok=True)
-    result.write_text(json.dumps({"runs": [asdict(run) for run in done], "median_ratio": median}, indent=2) + "\n")
+    result.write_text(
+        json.dumps({"runs": [asdict(run) for run in done], "median_ratio": median}, indent=2) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,9 @@ app = typer.Typer(
 
 @app.command()
 def start(
-    listed_only: bool = typer.Option(False, "--listed-only", help="List instances as running, but boot no machine."),
+    listed_only: bool = typer.Option(
+        False, "--listed-only", help="List instances as running, but boot no machine."
+    ),
 ) -> None:
     """Start the cloud and make the stack `rehearsal` ready for pulumi."""
     become_root()
@@ -21,13 +23,16 @@ def start(
 
     info = voyage.start_cloud(boot=not listed_only)
     pulumi_cli.Stack(voyage.STACK).init()
-    print(f"the cloud answers at {info.endpoint}" + (" (instances are listed, not booted)" if listed_only else ""))
+    print(
+        f"the cloud answers at {info.endpoint}"
+        + (" (instances are listed, not booted)" if listed_only else "")
+    )
     print('next: eval "$(drydock rehearsal env)" && pulumi up')
 
 
 @app.command()
 def stop() -> None:
-    """Remove everything the cloud made, whatever state it is in: nodes, mounts, bridge, rules, Pulumi state."""
+    """Remove everything the cloud made, whatever state it is in: nodes, mounts, rules, Pulumi state."""
     become_root()
     from rehearsal import voyage
 
@@ -45,7 +50,7 @@ def status() -> None:
 
 @app.command()
 def env() -> None:
-    """Print the shell lines that point pulumi and any AWS client at the cloud: eval "$(drydock rehearsal env)"."""
+    """Print the lines that point this shell at the cloud: eval "$(drydock rehearsal env)"."""
     from rehearsal import pulumi_cli
 
     for name, value in pulumi_cli.environment().items():

@@ -14,5 +14,14 @@ def become_root() -> None:
     if os.geteuid() == 0:
         return
     if not shutil.which("sudo"):
-        raise BadInput([Problem("user", "the rehearsal boots machines and needs root", "run it as root, or install sudo")])
-    os.execvp("sudo", ["sudo", f"--preserve-env={KEPT_VARIABLES}", sys.executable, "-m", "scripts.drydock", *sys.argv[1:]])
+        raise BadInput(
+            [
+                Problem(
+                    "user", "the rehearsal boots machines and needs root", "run it as root, or install sudo"
+                )
+            ]
+        )
+    os.execvp(  # noqa: S606 - an argument list; a shell would have to quote it
+        "sudo",
+        ["sudo", f"--preserve-env={KEPT_VARIABLES}", sys.executable, "-m", "scripts.drydock", *sys.argv[1:]],
+    )

@@ -13,7 +13,9 @@ from cluster.problems import BadInput, Failure, Problem
 
 
 def ssh(
-    node: Annotated[str, typer.Argument(help="The node's name or rank, as in `pulumi stack output inventory`.")],
+    node: Annotated[
+        str, typer.Argument(help="The node's name or rank, as in `pulumi stack output inventory`.")
+    ],
     command: Annotated[list[str] | None, typer.Argument(help="What to run; a shell when empty.")] = None,
 ) -> None:
     """Open a shell on a node of the selected stack, or run a command there."""
@@ -21,7 +23,10 @@ def ssh(
         ["pulumi", "stack", "output", "--json", "--show-secrets"], capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise Failure(f"pulumi stack output: {done.stderr.strip()}", 'for the rehearsal: eval "$(drydock rehearsal env)"')
+        raise Failure(
+            f"pulumi stack output: {done.stderr.strip()}",
+            'for the rehearsal: eval "$(drydock rehearsal env)"',
+        )
     outputs = json.loads(done.stdout)
     inventory = outputs.get("inventory") or []
     found = [entry for entry in inventory if node in (entry["name"], str(entry["rank"]))]

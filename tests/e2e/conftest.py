@@ -1,0 +1,28 @@
+"""The end-to-end tests share one machine and one cloud at a time; each starts from nothing and proves it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from rehearsal import audit, voyage
+
+
+@pytest.fixture
+def untouched_machine() -> Iterator[None]:
+    """Whatever the test did, the machine ends as it began."""
+    before = audit.machine()
+    yield
+    voyage.stop_cloud()
+    assert audit.left_over(before, audit.machine()) == {}
+
+
+@pytest.fixture
+def booting_cloud(untouched_machine: None) -> str:
+    """A cloud whose instances boot; its endpoint."""
+    return voyage.start_cloud().endpoint
+
+
+@pytest.fixture
+def listing_cloud(untouched_machine: None) -> str:
+    """A cloud whose instances are only listed; its endpoint."""
+    return voyage.start_cloud(boot=False).endpoint
