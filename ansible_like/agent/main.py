@@ -1,0 +1,268 @@
+"""Lead through the operations: facts, plan, actions (unless only checking), and an event for each step."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ansible_like import operations
+from ansible_like.agent import commands, files, host, kernel, packages, processes, services, storage, users
+from ansible_like.agent.values import ActionFailed, Completed, ControllerGone, Plan, Refused
+from ansible_like.operations import Operation, names_of, references_of
+
+LOCK_WAIT_S = 10.0  # what an earlier run whose controller was killed needs to end its own command
+TAIL_CHARACTERS = 4000
+MASK = "********"
+SHORTEST_SECRET = 6
+
+
+class Handler(NamedTuple):
+    read: Callable[[Any], Any]
+    plan: Callable[..., Plan]
+
+
+HANDLERS: dict[type[Any], Handler] = {
+    operations.File: Handler(files.read_file, files.plan_file),
+    operations.Directory: Handler(files.read_any, files.plan_directory),
+    operations.Absent: Handler(files.read_any, files.plan_absent),
+    operations.Link: Handler(files.read_any, files.plan_link),
+    operations.Package: Handler(packages.read, packages.plan),
+    operations.Group: Handler(users.read_group, users.plan_group),
+    operations.User: Handler(users.read_user, users.plan_user),
+    operations.Sysctl: Handler(kernel.read, kernel.plan),
+    operations.Service: Handler(services.read, services.plan),
+    operations.Mount: Handler(storage.read_mount, storage.plan_mount),
+    operations.InstanceStore: Handler(storage.read_store, storage.plan_store),
+    operations.Command: Handler(commands.read_command, commands.plan_command),
+    operations.WaitFor: Handler(commands.read_wait, commands.plan_wait),
+}
+
+
+def main() -> None:
+    """Read the desired state from the channel, converge, say how it went."""
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, _stop)
+    os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/local/sbin:/usr/sbin:/sbin"
+    os.umask(0o022)
+    desired = json.loads(zlib.decompress(_read_frame()))
+    steps = [operations.decode(wire) for wire in desired["operations"]]
+    channel = Channel(_secrets_of(steps))
+    state = Path(desired["state_directory"] or _default_state_directory())
+    try:
+        with _locked(state, desired["who"], channel, needed=not desired["check"]) as mine:
+            if mine:
+                Run(steps, state, channel, desired["check"]).lead()
+    except ControllerGone:
+        raise SystemExit(1) from None
+
+
+class Channel:
+    """The way back: one JSON object a line, secrets masked."""
+
+    def __init__(self, secrets: list[str]) -> None:
+        self._secrets = secrets
+
+    def say(self, **event: Any) -> None:
+        masked = {
+            name: self.mask(value) if isinstance(value, str) else value for name, value in event.items()
+        }
+        line = json.dumps(masked).encode() + b"\n"
+        try:
+            while line:
+                line = line[os.write(1, line) :]
+        except OSError:
+            raise ControllerGone from None
+
+    def mask(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        return text
+
+
+class Run:
+    """One run over all operations of this host; the first failure ends it."""
+
+    def __init__(self, steps: list[Operation], state: Path, channel: Channel, check: bool) -> None:
+        self._steps, self._channel, self._check = steps, channel, check
+        self._pending = Pending(state / "pending.json")
+        self._changed: set[str] = set()
+
+    def lead(self) -> None:
+        for index, step in enumerate(self._steps):
+            self._channel.say(index=index, status="started")
+            began = time.monotonic()
+            try:
+                outcome = self._step(index, step)
+            except Refused as refusal:
+                outcome = self._refused(refusal)
+            except ActionFailed as failure:
+                outcome = {
+                    "status": "failed",
+                    "why": failure.deed,
+                    "exit_code": failure.exit_code,
+                    "stdout_tail": failure.last_lines,
+                }
+            except OSError as error:
+                outcome = {"status": "failed", "why": f"facts of this host can't be read: {error}"}
+            self._channel.say(index=index, duration_s=round(time.monotonic() - began, 4), **outcome)
+            if outcome["status"] == "failed":
+                break
+        self._channel.say(end=True)
+
+    def _step(self, index: int, step: Operation) -> dict[str, Any]:
+        handler = HANDLERS[type(step)]
+        facts = handler.read(step)
+        references = references_of(step)
+        if isinstance(step, (operations.Service, operations.Command)):
+            changed = bool(self._changed.intersection(references)) or self._pending.is_due(step.title)
+            plan = handler.plan(step, facts, changed)
+        else:
+            plan = handler.plan(step, facts)
+        last: Completed | None = None
+        if plan.actions and plan.changes:
+            self._changed.update(names_of(step))
+        if not self._check:
+            if plan.actions and plan.changes:
+                self._pending.add(self._dependants(index, step))
+            for action in plan.actions:
+                last = (
+                    host.perform(action, lambda text: self._channel.say(index=index, progress=text)) or last
+                )
+            self._pending.remove(step.title)
+        return {
+            "status": _status(plan, self._check),
+            "why": plan.why,
+            "diff": plan.diff,
+            "stdout_tail": last.stdout[-TAIL_CHARACTERS:] if last else "",
+            "exit_code": last.exit_code if last else None,
+        }
+
+    def _refused(self, refusal: Refused) -> dict[str, Any]:
+        if self._check and self._changed:
+            # what an earlier step would have brought isn't there, so this one's facts say nothing yet
+            return {"status": "skipped", "why": f"known only when the steps before are done ({refusal})"}
+        return {"status": "failed", "why": str(refusal)}
+
+    def _dependants(self, index: int, step: Operation) -> set[str]:
+        names = set(names_of(step))
+        return {later.title for later in self._steps[index + 1 :] if names.intersection(references_of(later))}
+
+
+class Pending:
+    """The steps that must still act on a change, kept on the host so that a killed run's successor knows."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._titles: set[str] = set(json.loads(path.read_text()))
+        except (OSError, ValueError):
+            self._titles = set()
+
+    def is_due(self, title: str) -> bool:
+        return title in self._titles
+
+    def add(self, titles: set[str]) -> None:
+        if titles - self._titles:
+            self._titles |= titles
+            self._write()
+
+    def remove(self, title: str) -> None:
+        if title in self._titles:
+            self._titles.discard(title)
+            self._write()
+
+    def _write(self) -> None:
+        if not self._titles:
+            self._path.unlink()
+            return
+        temporary = self._path.with_name(".pending.json.ansible_like")
+        temporary.write_text(json.dumps(sorted(self._titles)))
+        temporary.replace(self._path)
+
+
+def _status(plan: Plan, check: bool) -> str:
+    if plan.actions and plan.changes:
+        return "changed"
+    if plan.skipped or (plan.actions and check):
+        return "skipped"
+    return "ok"
+
+
+@contextlib.contextmanager
+def _locked(state: Path, who: str, channel: Channel, needed: bool) -> Iterator[bool]:
+    """Hold the host against a second run; False when another one holds it, which the controller is told."""
+    if not needed:
+        yield True
+        return
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (state / "lock").open("a+") as lock:
+        until = time.monotonic() + LOCK_WAIT_S
+        while not _lock(lock.fileno()):
+            if time.monotonic() >= until:
+                lock.seek(0)
+                channel.say(busy=lock.read().strip())
+                yield False
+                return
+            processes.pause(0.2)
+        lock.truncate(0)
+        lock.write(f"{who}, since {time.strftime('%Y-%m-%d %H:%M:%S %Z')}")
+        lock.flush()
+        yield True
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _secrets_of(steps: list[Operation]) -> list[str]:
+    """Every text that must not come back: whole secrets, their lines, and what stands behind a ``=``."""
+    texts: list[str] = []
+    for step in steps:
+        if isinstance(step, operations.Command) and step.secret_stdin:
+            texts.append(step.secret_stdin)
+        elif isinstance(step, operations.File) and step.secret:
+            texts.append(step.data.decode("utf-8", "replace"))
+    lines = [line.strip() for text in texts for line in text.splitlines()]
+    values = [line.split("=", 1)[1].strip("\"' ") for line in lines if "=" in line]
+    long_enough = {text for text in (*texts, *lines, *values) if len(text) >= SHORTEST_SECRET}
+    return sorted(long_enough, key=len, reverse=True)
+
+
+def _default_state_directory() -> str:
+    if os.geteuid() == 0:
+        return "/var/lib/ansible_like"
+    return str(Path("~/.local/state/ansible_like").expanduser())
+
+
+def _read_frame() -> bytes:
+    """One frame of the controller: its length in ten digits, then as many bytes."""
+    return _read_exactly(int(_read_exactly(10)))
+
+
+def _read_exactly(count: int) -> bytes:
+    parts: list[bytes] = []
+    while count:
+        part = os.read(processes.CONTROLLER, min(count, 1 << 20))
+        if not part:
+            raise SystemExit("the controller went away before it had sent everything")
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def _stop(*_: object) -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    raise ControllerGone

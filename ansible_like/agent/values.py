@@ -1,0 +1,135 @@
+"""Actions as data: what a plan is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Union
+
+
+class Refused(Exception):  # noqa: N818 - a decision, not a fault
+    """No plan can be made from these facts: what stands against it and the way out."""
+
+
+class Run(NamedTuple):
+    """A command in its own process group; ``argv`` is never parsed by a shell."""
+
+    argv: tuple[str, ...]
+    ok_codes: tuple[int, ...] = (0,)
+    deadline_s: float = 60
+    environment: Mapping[str, str] = {}
+    stdin: str | None = None
+    progress: bool = False
+    lock_timeout_s: float = 0
+    """How long the command is tried again while it fails because another one holds apt's lock."""
+
+
+class WriteFile(NamedTuple):
+    path: str
+    content: bytes
+    mode: int
+    owner: str
+    group: str
+
+
+class SetAttributes(NamedTuple):
+    path: str
+    mode: int
+    owner: str
+    group: str
+
+
+class MakeDirectory(NamedTuple):
+    path: str
+    mode: int = 0o755
+    owner: str = "root"
+    group: str = "root"
+
+
+class MakeLink(NamedTuple):
+    path: str
+    target: str
+
+
+class Remove(NamedTuple):
+    path: str
+
+
+class SetKernel(NamedTuple):
+    """Write a value under /proc/sys."""
+
+    key: str
+    value: str
+
+
+class AwaitUnit(NamedTuple):
+    """Until systemd calls the unit active; one that failed ends the wait, with its last journal lines."""
+
+    unit: str
+    deadline_s: float
+
+
+class AwaitPort(NamedTuple):
+    address: str
+    port: int
+    deadline_s: float
+
+
+class AwaitPath(NamedTuple):
+    path: str
+    deadline_s: float
+
+
+Action = Union[  # noqa: UP007 - evaluated, and Python 3.8 has no X | Y
+    Run,
+    WriteFile,
+    SetAttributes,
+    MakeDirectory,
+    MakeLink,
+    Remove,
+    SetKernel,
+    AwaitUnit,
+    AwaitPort,
+    AwaitPath,
+]
+
+
+class Plan(NamedTuple):
+    """The actions that lead to the wanted state; none means that it is there already, and ``why`` says so."""
+
+    actions: tuple[Action, ...] = ()
+    why: str = ""
+    diff: str = ""
+    skipped: bool = False
+    """Not all is as wanted, and that is tolerated: ``why`` says what was left out."""
+    changes: bool = True
+    """False: the actions only wait, and leave the host as it was."""
+
+
+def nothing(why: str) -> Plan:
+    return Plan(why=why)
+
+
+class Completed(NamedTuple):
+    """A finished command; outputs hold only their last part. ``exit_code`` None: killed at its deadline."""
+
+    exit_code: int | None
+    stdout: str
+    stderr: str
+    duration_s: float
+
+    @property
+    def last_lines(self) -> str:
+        text = self.stderr.strip() or self.stdout.strip()
+        return "\n".join(text.splitlines()[-20:])
+
+
+class ActionFailed(Exception):  # noqa: N818 - the counterpart of Refused
+    """An action that failed: the command or deed, its exit code if it had one, its last lines."""
+
+    def __init__(self, deed: str, exit_code: int | None, last_lines: str) -> None:
+        self.deed, self.exit_code, self.last_lines = deed, exit_code, last_lines
+        super().__init__(deed)
+
+
+class ControllerGone(BaseException):
+    """The channel dropped or a signal came: stop at once, leave nothing running."""

@@ -1,0 +1,341 @@
+"""One SSH connection to one host, whose key is known before anything is sent."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import select
+import shlex
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final, Self
+
+import paramiko
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+
+from ansible_like.result import (
+    AuthenticationRefused,
+    BadPrivateKey,
+    CommandFailed,
+    ConnectionLost,
+    EngineError,
+    HostKeyMismatch,
+    Unreachable,
+)
+
+ATTEMPT_S: Final = 10.0
+KEEPALIVE_S: Final = 15
+SILENCE_S: Final = 60  # how long sent data may stay unacknowledged before the connection counts as dead
+LAST_LINES: Final = 20
+RECEIVE_BYTES: Final = 65536
+WINDOW_BYTES: Final = 8 << 20
+KEY_CLASSES: Final = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
+
+# a library is silent unless its user listens: paramiko would print a traceback for each refused attempt
+logging.getLogger("ansible_like").addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True)
+class Target:
+    """A host to work on, and the keys that it may show (``ssh-ed25519 AAAA…``); any other is refused."""
+
+    name: str
+    address: str
+    user: str
+    private_key: str = field(repr=False)
+    host_keys: tuple[str, ...]
+    port: int = 22
+    jump: Target | None = None
+    sudo: bool = True
+
+    @property
+    def becomes_root(self) -> bool:
+        return self.sudo and self.user != "root"
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """How a command ended; undecodable output bytes are replaced."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+class _NotYet(Exception):  # noqa: N818 - a state that passes, not an error
+    """SSH is not ready; try again."""
+
+    def __init__(self, why: str, refused: bool = False) -> None:
+        self.why, self.refused = why, refused
+        super().__init__(why)
+
+
+class Connection:
+    """An open connection; use it as a context manager."""
+
+    def __init__(self, target: Target, transport: paramiko.Transport, jump: Connection | None) -> None:
+        self.target = target
+        self._transport = transport
+        self._jump = jump
+
+    @classmethod
+    def open(cls, target: Target, deadline_s: float) -> Connection:
+        """Connect, trying again until the deadline while the host boots and cloud-init puts the key in place.
+
+        Raises HostKeyMismatch at once, Unreachable or AuthenticationRefused at the deadline.
+        """
+        key = _private_key(target)
+        until = time.monotonic() + deadline_s
+        jump = cls.open(target.jump, deadline_s) if target.jump else None
+        attempts = Retrying(
+            stop=stop_after_delay(max(0.0, until - time.monotonic())),
+            wait=wait_exponential(multiplier=0.25, max=3),
+            retry=retry_if_exception_type(_NotYet),
+            reraise=True,
+        )
+        try:
+            return attempts(lambda: cls(target, _attempt(target, key, jump, until), jump))
+        except _NotYet as last:
+            _close(jump)
+            raise _gave_up(target, last, deadline_s) from last
+        except BaseException:
+            _close(jump)
+            raise
+
+    def run(
+        self,
+        argv: Sequence[str] | str,
+        *,
+        sudo: bool = False,
+        stdin: bytes | None = None,
+        ok_codes: Sequence[int] = (0,),
+        deadline_s: float = 60,
+    ) -> CommandResult:
+        """Run a command; a str goes through the host's ``sh``. The host itself ends it at the deadline.
+
+        Raises CommandFailed for any exit code that isn't in ``ok_codes`` and at the deadline, ConnectionLost.
+        """
+        words = ["sh", "-c", argv] if isinstance(argv, str) else list(argv)
+        shown = argv if isinstance(argv, str) else shlex.join(argv)
+        # the host's own timeout ends the command also when this side is gone and can't
+        words = ["timeout", "--kill-after=5", f"{deadline_s:g}", *words]
+        began = time.monotonic()
+        with self.channel(shlex.join([*self.elevation(sudo), *words])) as channel:
+            collected = _Collected()
+            finished = _converse(channel, stdin or b"", collected, began + deadline_s + 10)
+            code = channel.recv_exit_status() if finished else None
+        result = CommandResult(code if code is not None else -1, collected.stdout(), collected.stderr())
+        last = _last_lines(result)
+        if not finished or (code in (124, 137) and time.monotonic() - began >= deadline_s):
+            ending = f"did not end within {deadline_s:g} s and was killed"
+            raise CommandFailed(self.target.name, shown, None, last, ending)
+        if code == -1:
+            raise ConnectionLost(
+                self.target.name,
+                f"the connection ended in `{shown}`",
+                "see whether the host is up, and run again",
+            )
+        if code not in ok_codes:
+            raise CommandFailed(self.target.name, shown, code, last, f"ended with exit code {code}")
+        return result
+
+    @contextlib.contextmanager
+    def channel(self, command: str) -> Iterator[paramiko.Channel]:
+        """A channel on which the command line was started. Raises ConnectionLost."""
+        try:
+            channel = self._transport.open_session(window_size=WINDOW_BYTES, timeout=ATTEMPT_S)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise self.lost("a channel was opened", error) from error
+        with channel:
+            try:
+                channel.exec_command(command)
+            except (paramiko.SSHException, OSError, EOFError) as error:
+                raise self.lost("a command was started", error) from error
+            yield channel
+
+    def elevation(self, sudo: bool) -> list[str]:
+        """The words before a command that make it root's, where it is to be and is not already."""
+        return ["sudo", "-n", "--"] if sudo and self.target.user != "root" else []
+
+    def lost(self, moment: str, error: BaseException | None = None) -> ConnectionLost:
+        why = f" ({_reason(error)})" if error else ""
+        return ConnectionLost(
+            self.target.name,
+            f"the connection ended when {moment}{why}",
+            "see whether the host is up, and run again: it goes on where it stopped",
+        )
+
+    def close(self) -> None:
+        self._transport.close()
+        _close(self._jump)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Collected:
+    def __init__(self) -> None:
+        self.outputs: tuple[list[bytes], list[bytes]] = ([], [])
+
+    def stdout(self) -> str:
+        return b"".join(self.outputs[0]).decode("utf-8", "replace")
+
+    def stderr(self) -> str:
+        return b"".join(self.outputs[1]).decode("utf-8", "replace")
+
+    def take(self, channel: paramiko.Channel) -> None:
+        """Everything that has come on both outputs."""
+        while channel.recv_ready():
+            self.outputs[0].append(channel.recv(RECEIVE_BYTES))
+        while channel.recv_stderr_ready():
+            self.outputs[1].append(channel.recv_stderr(RECEIVE_BYTES))
+
+
+def _converse(channel: paramiko.Channel, stdin: bytes, collected: _Collected, until: float) -> bool:
+    """Give the command its stdin and take its output until it has ended; False when the time ran out."""
+    poll = select.poll()
+    poll.register(channel.fileno(), select.POLLIN)
+    sent = 0
+    while True:
+        collected.take(channel)
+        if sent < len(stdin) and channel.send_ready():
+            sent += _send(channel, stdin[sent : sent + RECEIVE_BYTES]) or len(stdin)
+        elif sent >= len(stdin) and not channel.eof_sent:
+            _send(channel, None)
+        if channel.eof_received or channel.closed:
+            break
+        left_s = until - time.monotonic()
+        if left_s <= 0:
+            return False
+        # that the host can take more stdin wakes nobody, so this is looked at now and then
+        poll.poll(left_s * 1000 if sent >= len(stdin) else 0 if channel.send_ready() else 10)
+    ended = channel.status_event.wait(max(0.0, until - time.monotonic()))
+    collected.take(channel)
+    return ended
+
+
+def _send(channel: paramiko.Channel, data: bytes | None) -> int:
+    """Send stdin (None: its end); 0 when the command no longer reads, which is its own affair."""
+    with contextlib.suppress(OSError):
+        if data is not None:
+            return channel.send(data)
+        channel.shutdown_write()
+    return 0
+
+
+def _attempt(target: Target, key: paramiko.PKey, jump: Connection | None, until: float) -> paramiko.Transport:
+    """One try, from TCP to authentication. Raises _NotYet or HostKeyMismatch."""
+    limit_s = max(1.0, min(ATTEMPT_S, until - time.monotonic()))
+    sock = _socket(target, jump, limit_s)
+    transport: paramiko.Transport | None = None
+    try:
+        transport = paramiko.Transport(sock)
+        transport.set_log_channel("ansible_like.transport")
+        transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = limit_s
+        _handshake(target, transport, limit_s)
+        transport.auth_publickey(target.user, key)
+    except BaseException as error:
+        (transport or sock).close()
+        if isinstance(error, paramiko.AuthenticationException):
+            raise _NotYet(_reason(error), refused=True) from error
+        if isinstance(error, (paramiko.SSHException, OSError, EOFError)):
+            raise _NotYet(_reason(error)) from error
+        raise
+    transport.set_keepalive(KEEPALIVE_S)
+    return transport
+
+
+def _socket(target: Target, jump: Connection | None, limit_s: float) -> socket.socket | paramiko.Channel:
+    place = (target.address, target.port)
+    try:
+        if jump:
+            return jump._transport.open_channel("direct-tcpip", place, ("127.0.0.1", 0), timeout=limit_s)
+        sock = socket.create_connection(place, timeout=limit_s)
+    except (OSError, paramiko.SSHException, EOFError) as error:
+        raise _NotYet(_reason(error)) from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # with the keepalives: a host that vanished without a word is noticed
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_S * 1000)
+    return sock
+
+
+def _handshake(target: Target, transport: paramiko.Transport, limit_s: float) -> None:
+    """Exchange keys and know the host, before anything of ours is sent. Raises HostKeyMismatch."""
+    known = {tuple(line.split()[:2]) for line in target.host_keys}
+    offers = transport.get_security_options()
+    wanted = tuple(kind for kind in offers.key_types if _family(kind) in {_family(kind) for kind, _ in known})
+    if not wanted:
+        raise _mismatch(target, "no known key is of a kind that can be used")
+    offers.key_types = wanted
+    try:
+        transport.start_client(timeout=limit_s)
+    except paramiko.ssh_exception.IncompatiblePeer as error:
+        if "host key" in str(error):
+            raise _mismatch(target, f"it has no key of a known kind ({', '.join(wanted)})") from error
+        raise
+    shown = transport.get_remote_server_key()
+    if (shown.get_name(), shown.get_base64()) not in known:
+        raise _mismatch(target, f"it shows {shown.get_name()} SHA256:{shown.fingerprint.split(':')[-1]}")
+
+
+def _family(kind: str) -> str:
+    """RSA keys are one kind that signs in several ways."""
+    return "ssh-rsa" if kind.startswith("rsa-sha2-") else kind
+
+
+def _mismatch(target: Target, what: str) -> HostKeyMismatch:
+    return HostKeyMismatch(
+        target.name,
+        f"{target.address}:{target.port} is not the host that was expected: {what}, "
+        f"which is none of the {len(target.host_keys)} known host keys",
+        "nothing was sent. If the host was made anew, take its keys anew from where they are known for sure",
+    )
+
+
+def _gave_up(target: Target, last: _NotYet, deadline_s: float) -> EngineError:
+    place = f"{target.address}:{target.port}"
+    if last.refused:
+        return AuthenticationRefused(
+            target.name,
+            f"{place} answers, but refused the key of {target.user} for {deadline_s:g} s ({last.why})",
+            f"see that {target.user}'s authorized_keys there holds its public key (cloud-init's work)",
+        )
+    return Unreachable(
+        target.name,
+        f"SSH at {place} did not answer within {deadline_s:g} s (last: {last.why})",
+        "see that the host runs, lets this machine in, and does not need longer to boot",
+    )
+
+
+def _private_key(target: Target) -> paramiko.PKey:
+    for kind in KEY_CLASSES:
+        with contextlib.suppress(paramiko.SSHException, ValueError, IndexError, UnicodeDecodeError):
+            return kind.from_private_key(io.StringIO(target.private_key))
+    raise BadPrivateKey(
+        target.name,
+        "its private key can't be read as ed25519, ECDSA or RSA",
+        "give an OpenSSH private key without a passphrase, as `ssh-keygen -t ed25519 -N ''` makes it",
+    )
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _last_lines(result: CommandResult) -> str:
+    text = result.stderr.strip() or result.stdout.strip()
+    return "\n".join(text.splitlines()[-LAST_LINES:])
+
+
+def _close(connection: Connection | None) -> None:
+    if connection:
+        connection.close()

@@ -1,0 +1,307 @@
+"""What a host should be: plain data, the same on the controller and in the agent on the host.
+
+Every operation is idempotent and has a ``title`` for display. This module travels to the host, so it needs
+nothing but Python 3.8's standard library.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+
+@dataclass(frozen=True)
+class File:
+    """A regular file with exactly this content (str is UTF-8), mode and owner; replaced atomically.
+
+    ``secret`` keeps the content out of diffs, outputs and ``repr``; name a mode such as 0o600 yourself.
+    """
+
+    path: str
+    content: str | bytes = field(repr=False)
+    mode: int = 0o644
+    owner: str = "root"
+    group: str = "root"
+    secret: bool = False
+
+    @property
+    def title(self) -> str:
+        return f"file {self.path}"
+
+    @property
+    def data(self) -> bytes:
+        return self.content.encode() if isinstance(self.content, str) else self.content
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A directory with this mode and owner; missing parents are made with mode 0755, owned by root."""
+
+    path: str
+    mode: int = 0o755
+    owner: str = "root"
+    group: str = "root"
+
+    @property
+    def title(self) -> str:
+        return f"directory {self.path}"
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Nothing at this path; a directory goes with all that is in it."""
+
+    path: str
+
+    @property
+    def title(self) -> str:
+        return f"absent {self.path}"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link at ``path`` that points to ``target``; a file or a full directory there is refused."""
+
+    path: str
+    target: str
+
+    @property
+    def title(self) -> str:
+        return f"link {self.path}"
+
+
+@dataclass(frozen=True)
+class Package:
+    """Debian packages, installed (``name`` or ``name=version``); waits for apt's lock, never kills."""
+
+    names: tuple[str, ...]
+    lock_timeout_s: int = 600
+
+    @property
+    def title(self) -> str:
+        return f"packages {' '.join(self.names)}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """A system group that exists."""
+
+    name: str
+
+    @property
+    def title(self) -> str:
+        return f"group {self.name}"
+
+
+@dataclass(frozen=True)
+class User:
+    """A user with this home and shell, in at least these groups; a system user's home isn't made."""
+
+    name: str
+    home: str
+    shell: str
+    system: bool = True
+    groups: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        return f"user {self.name}"
+
+
+@dataclass(frozen=True)
+class Sysctl:
+    """Kernel settings, now and at every boot.
+
+    ``tolerate_missing``: a key that this kernel does not have or does not let us write (a container) is
+    reported as skipped instead of failed.
+    """
+
+    settings: Mapping[str, str]
+    path: str = "/etc/sysctl.d/60-ansible-like.conf"
+    tolerate_missing: bool = False
+
+    @property
+    def title(self) -> str:
+        return f"sysctl {self.path}"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A systemd unit that runs and starts at boot, or not (None: as it is).
+
+    ``restart_when_changed`` names earlier operations by title, path or unit: a running unit is restarted when
+    one of them changed, also when the run that changed it was killed before it came to this unit.
+    """
+
+    unit: str
+    running: bool | None = None
+    enabled: bool | None = None
+    restart_when_changed: tuple[str, ...] = ()
+    deadline_s: float = 60
+
+    @property
+    def title(self) -> str:
+        return f"service {self.unit}"
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A block device mounted at ``path``, now and at every boot.
+
+    A blank device is formatted when ``format_when_blank``; one that holds anything else is never touched.
+    """
+
+    device: str
+    path: str
+    filesystem: str
+    options: str = "defaults"
+    format_when_blank: bool = True
+
+    @property
+    def title(self) -> str:
+        return f"mount {self.path}"
+
+
+@dataclass(frozen=True)
+class InstanceStore:
+    """Ephemeral disks as one filesystem at ``path``: RAID 0 over several (needs mdadm)."""
+
+    devices: tuple[str, ...]
+    path: str
+    filesystem: str = "xfs"
+
+    @property
+    def title(self) -> str:
+        return f"instance store {self.path}"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command (a str goes to ``/bin/sh -c``), run unless a guard says that it is done.
+
+    Guards: ``creates`` (a path that exists), ``unless`` (a command that exits 0; it also runs in check mode,
+    so let it only read), ``when_changed`` (runs only if one of these earlier operations changed).
+    ``progress``: each line of stdout that starts with ``PROGRESS `` becomes a progress event.
+    ``secret_stdin`` is given on stdin and masked in all output. What the command leaves running is killed.
+    """
+
+    argv: tuple[str, ...] | str
+    creates: str | None = None
+    unless: tuple[str, ...] | str | None = None
+    ok_codes: tuple[int, ...] = (0,)
+    deadline_s: float = 600
+    environment: Mapping[str, str] = field(default_factory=dict)
+    progress: bool = False
+    when_changed: tuple[str, ...] = ()
+    secret_stdin: str | None = field(default=None, repr=False)
+
+    @property
+    def title(self) -> str:
+        text = self.argv if isinstance(self.argv, str) else " ".join(shlex.quote(word) for word in self.argv)
+        first_line = text.strip().split("\n")[0]
+        return "command " + (first_line if len(first_line) <= 72 else first_line[:71] + "…")
+
+
+@dataclass(frozen=True)
+class WaitFor:
+    """Waits until a TCP port listens, a path exists and a unit is active (all that are given)."""
+
+    port: int | None = None
+    address: str = "127.0.0.1"
+    path: str | None = None
+    unit: str | None = None
+    deadline_s: float = 60
+
+    @property
+    def title(self) -> str:
+        port = f"port {self.address}:{self.port}" if self.port is not None else None
+        path = f"path {self.path}" if self.path else None
+        unit = f"unit {self.unit}" if self.unit else None
+        return "wait for " + ", ".join(what for what in (port, path, unit) if what)
+
+
+Operation = Union[  # noqa: UP007 - evaluated, and Python 3.8 has no X | Y
+    File,
+    Directory,
+    Absent,
+    Link,
+    Package,
+    Group,
+    User,
+    Sysctl,
+    Service,
+    Mount,
+    InstanceStore,
+    Command,
+    WaitFor,
+]
+
+KINDS: dict[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (
+        File,
+        Directory,
+        Absent,
+        Link,
+        Package,
+        Group,
+        User,
+        Sysctl,
+        Service,
+        Mount,
+        InstanceStore,
+        Command,
+        WaitFor,
+    )
+}
+
+
+def names_of(operation: Operation) -> tuple[str, ...]:
+    """What a later operation may call this one by: its title, its path, its unit."""
+    called = (getattr(operation, "path", None), getattr(operation, "unit", None))
+    return (operation.title, *(name for name in called if name))
+
+
+def references_of(operation: Operation) -> tuple[str, ...]:
+    """The earlier operations whose change this one acts on."""
+    if isinstance(operation, Service):
+        return operation.restart_when_changed
+    return operation.when_changed if isinstance(operation, Command) else ()
+
+
+def encode(operation: Operation) -> dict[str, Any]:
+    """The operation as JSON's own types: its kind and its fields; bytes as ``{"$base64": …}``."""
+    wire: dict[str, Any] = {"kind": type(operation).__name__}
+    for each in dataclasses.fields(operation):
+        value = getattr(operation, each.name)
+        if isinstance(value, bytes):
+            value = {"$base64": base64.b64encode(value).decode("ascii")}
+        wire[each.name] = dict(value) if isinstance(value, Mapping) else value
+    return wire
+
+
+def decode(wire: Mapping[str, Any]) -> Operation:
+    """The operation that ``encode`` made this of."""
+    values = {name: _decoded(value) for name, value in wire.items() if name != "kind"}
+    operation: Operation = KINDS[wire["kind"]](**values)
+    return operation
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, dict) and set(value) == {"$base64"}:
+        return base64.b64decode(value["$base64"])
+    return value
+
+
+def digest(operations: Sequence[Operation]) -> str:
+    """sha256 (hex) over the whole desired state; contents and secrets go in only through their own hash."""
+    wires = [encode(operation) for operation in operations]
+    return hashlib.sha256(json.dumps(wires, sort_keys=True).encode()).hexdigest()

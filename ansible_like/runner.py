@@ -1,0 +1,200 @@
+"""Bring many hosts to their desired state at once: one channel, one agent and one outcome per host."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import shlex
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import paramiko
+
+from ansible_like import program
+from ansible_like.connection import Connection, Target
+from ansible_like.operations import Operation, digest, encode, names_of, references_of
+from ansible_like.result import (
+    BadPlay,
+    EngineError,
+    Event,
+    HostBusy,
+    HostResult,
+    OperationResult,
+    PythonMissing,
+    StepFailed,
+    SudoRefused,
+)
+
+__all__ = ["apply", "digest"]
+
+STDERR_BYTES: Final = 65536
+SHELL_FOUND_NOTHING: Final = 127
+
+
+def apply(
+    hosts: Mapping[Target, Sequence[Operation]],
+    *,
+    check: bool = False,
+    connect_deadline_s: float = 300,
+    on_event: Callable[[Event], None] | None = None,
+    state_directory: str | None = None,
+) -> dict[str, HostResult]:
+    """Converge all hosts in parallel; the result is by the target's name, and no failure hides another.
+
+    ``check`` reports what would change, and changes nothing. ``on_event`` is called from the hosts' threads.
+    ``state_directory`` on the host holds the lock and the marks of a run that was killed: by default
+    /var/lib/ansible_like, for a user who isn't root ~/.local/state/ansible_like.
+    Raises BadPlay before anything is sent when a desired state can't be used; all else is in the results.
+    """
+    _refuse_bad_plays(hosts)
+    if not hosts:
+        return {}
+
+    def one(target: Target) -> HostResult:
+        run = _HostRun(target, hosts[target], on_event or (lambda _: None))
+        try:
+            with Connection.open(target, connect_deadline_s) as connection:
+                run.lead(connection, check, state_directory)
+        except EngineError as error:
+            return HostResult(target.name, tuple(run.results), error)
+        return HostResult(target.name, tuple(run.results))
+
+    with ThreadPoolExecutor(max_workers=len(hosts), thread_name_prefix="host") as pool:
+        return {result.host: result for result in pool.map(one, hosts)}
+
+
+class _HostRun:
+    """What the agent of one host says, turned into events and results."""
+
+    def __init__(
+        self, target: Target, operations: Sequence[Operation], on_event: Callable[[Event], None]
+    ) -> None:
+        self._target = target
+        self._operations = operations
+        self._on_event = on_event
+        self._at = "the agent was started"
+        self._ended = False
+        self.results: list[OperationResult] = []
+
+    def lead(self, connection: Connection, check: bool, state_directory: str | None) -> None:
+        """Send everything, and follow until the agent's last word. Raises EngineError."""
+        desired = {
+            "who": f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})",
+            "check": check,
+            "state_directory": state_directory,
+            "operations": [encode(operation) for operation in self._operations],
+        }
+        command = shlex.join([*connection.elevation(self._target.sudo), *program.ARGUMENTS])
+        with connection.channel(command) as channel:
+            try:
+                channel.sendall(program.payload(desired))
+                for line in _lines(channel):
+                    self._hear(json.loads(line))
+            except (OSError, EOFError, paramiko.SSHException) as error:
+                # a program that could not start closes the channel under our hands and says why on stderr
+                if not channel.exit_status_ready():
+                    raise connection.lost(self._at, error) from error
+            if not self._ended:
+                raise self._broken(connection, channel)
+
+    def _hear(self, said: Mapping[str, Any]) -> None:
+        if "busy" in said:
+            raise HostBusy(
+                self._target.name,
+                f"another run holds this host: {said['busy']}",
+                "wait until it has ended, or end it where it runs",
+            )
+        if "end" in said:
+            self._ended = True
+            return
+        index = said["index"]
+        title = self._operations[index].title
+        total = len(self._operations)
+
+        def tell(status: Any, detail: str = "") -> None:
+            self._on_event(Event(self._target.name, index + 1, total, title, status, detail))
+
+        if "progress" in said:
+            tell("progress", said["progress"])
+        elif said["status"] == "started":
+            self._at = f"step {index + 1} of {total}, {title}, was running"
+            tell("started")
+        else:
+            result = OperationResult(
+                title, **{name: value for name, value in said.items() if name != "index"}
+            )
+            self.results.append(result)
+            tell(result.status, result.why)
+            if result.status == "failed":
+                self._ended = True
+                raise StepFailed(self._target.name, f"{index + 1} of {total}", result)
+
+    def _broken(self, connection: Connection, channel: paramiko.Channel) -> EngineError:
+        """Why the agent ended without its last word."""
+        stderr = _rest_of_stderr(channel)
+        code = channel.recv_exit_status()
+        name = self._target.name
+        if code == program.TOO_OLD:
+            return PythonMissing(
+                name, f"its python3 is {stderr.split()[0]}", "install a python3 of 3.8 or newer there"
+            )
+        if "sudo:" in stderr:
+            return SudoRefused(
+                name,
+                f"{self._target.user} may not become root: {stderr.strip()}",
+                "let sudo take this user without a password (NOPASSWD), or connect as root",
+            )
+        if code == SHELL_FOUND_NOTHING:
+            return PythonMissing(name, f"it has no python3: {stderr.strip()}", "install python3 there")
+        if code == -1:
+            return connection.lost(self._at)
+        return EngineError(
+            name,
+            f"the agent ended with exit code {code} when {self._at}:\n{stderr.strip()}",
+            "this is a fault of the engine or of the host's python3: report it with the text above",
+        )
+
+
+def _lines(channel: paramiko.Channel) -> Iterator[bytes]:
+    """The lines of stdout as they come."""
+    rest = b""
+    while chunk := channel.recv(65536):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+
+
+def _rest_of_stderr(channel: paramiko.Channel) -> str:
+    said = b""
+    while len(said) < STDERR_BYTES and (chunk := channel.recv_stderr(STDERR_BYTES)):
+        said += chunk
+    return said.decode("utf-8", "replace")
+
+
+def _refuse_bad_plays(hosts: Mapping[Target, Sequence[Operation]]) -> None:
+    """Raise BadPlay with everything that is wrong in what was written, over all hosts."""
+    names = [target.name for target in hosts]
+    problems = [f"two hosts are called {name}" for name in sorted({n for n in names if names.count(n) > 1})]
+    for target, operations in hosts.items():
+        problems += [f"{target.name}: {problem}" for problem in _problems(operations)]
+    if problems:
+        who = names[0] if len(names) == 1 else f"{len(names)} hosts"
+        raise BadPlay(who, "\n      ".join(["the desired state can't be used:", *problems]), "correct it")
+
+
+def _problems(operations: Sequence[Operation]) -> Iterator[str]:
+    earlier: set[str] = set()
+    titles: set[str] = set()
+    for operation in operations:
+        path = getattr(operation, "path", None)
+        if path is not None and not path.startswith("/"):
+            yield f"{operation.title}: {path!r} is not an absolute path"
+        if operation.title in titles:
+            yield f"{operation.title} stands there twice"
+        for reference in references_of(operation):
+            if reference not in earlier:
+                yield f"{operation.title}: no earlier operation is called {reference!r}"
+        titles.add(operation.title)
+        earlier.update(names_of(operation))
