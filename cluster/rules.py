@@ -1,0 +1,376 @@
+"""What must hold before anything is created: one rule a function, each yields the problems it finds."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Network, ip_network
+from itertools import chain
+
+from cluster import catalog
+from cluster.catalog import InstanceType
+from cluster.config import StackConfig
+from cluster.cost import instances_cost
+from cluster.models import ModelShape, snapshot_ids
+from cluster.problems import Problem
+from cluster.vllm_args import MASTER_PORT, OWN_FLAGS, REMOVED_FLAGS
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was seen outside of the settings before planning."""
+
+    shape: ModelShape | None
+    """The model's shape, or None where its config.json was not found or is broken."""
+    source_exists: bool = True
+    """Whether the model's directory is there, or its id is in the snapshot catalogue."""
+    local_cloud: bool = False
+    """Whether AWS is the rehearsal's local cloud, where everything comes from this machine."""
+
+
+Rule = Callable[[StackConfig, Facts], Iterator[Problem]]
+
+
+def problems(config: StackConfig, facts: Facts) -> tuple[Problem, ...]:
+    """Every problem that any rule finds."""
+    return tuple(chain.from_iterable(rule(config, facts) for rule in RULES))
+
+
+def known_instance_type(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
+    name = config.nodes.instance_type
+    if catalog.find(name) is None:
+        near = catalog.closest(name)
+        known = f"Did you mean `{near}`?" if near else f"Known: {', '.join(catalog.instance_types())}."
+        yield Problem("drydock:nodes.instanceType", f"Drydock knows no type `{name}`", known)
+
+
+def at_least_one_node(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
+    if config.nodes.count < 1:
+        yield Problem("drydock:nodes.count", f"is {config.nodes.count}", "Set it to 1 or more.")
+
+
+def layout_uses_every_rank(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
+    kind = _type(config)
+    if kind is None or config.nodes.count < 1:
+        return
+    layout, there = config.layout, kind.ranks * config.nodes.count
+    if layout.ranks != there:
+        sizes = (layout.tensor_parallel_size, layout.pipeline_parallel_size, layout.data_parallel_size)
+        unit = f"{kind.ranks} GPUs each" if kind.gpu else "one rank each"
+        yield Problem(
+            "drydock:layout",
+            f"TP x PP x DP = {' x '.join(map(str, sizes))} = {layout.ranks}, "
+            f"but {config.nodes.count} x {kind.name} ({unit}) make {there}",
+            f"Choose sizes whose product is {there}, or another drydock:nodes.count or instanceType.",
+        )
+
+
+def tensor_parallel_divides_heads(config: StackConfig, facts: Facts) -> Iterator[Problem]:
+    size, shape = config.layout.tensor_parallel_size, facts.shape
+    if shape is None:
+        return
+    sizes = [n for n in range(1, shape.heads + 1) if not shape.heads % n and _fits(shape.kv_heads, n)]
+    remedy = f"Choose one of {', '.join(map(str, sizes))}."
+    if shape.heads % size:
+        what = f"{size} does not divide the model's {shape.heads} attention heads"
+        yield Problem("drydock:layout.tensorParallelSize", what, remedy)
+    elif not _fits(shape.kv_heads, size):
+        what = f"{size} neither divides the model's {shape.kv_heads} KV heads nor is a multiple of them"
+        yield Problem("drydock:layout.tensorParallelSize", what, remedy)
+
+
+def tensor_parallel_within_node(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
+    kind, size = _type(config), config.layout.tensor_parallel_size
+    if kind and kind.gpu and size > kind.gpu.count:
+        yield Problem(
+            "drydock:layout.tensorParallelSize",
+            f"{size} spans nodes of {kind.gpu.count} GPUs: every layer would wait for the network",
+            f"Set it to at most {kind.gpu.count} and pipelineParallelSize to the number of nodes.",
+        )
+
+
+def pipeline_has_layers(config: StackConfig, facts: Facts) -> Iterator[Problem]:
+    size = config.layout.pipeline_parallel_size
+    if facts.shape and size > facts.shape.layers:
+        what = f"{size} stages are more than the model's {facts.shape.layers} layers"
+        yield Problem("drydock:layout.pipelineParallelSize", what, f"Set it to at most {facts.shape.layers}.")
+
+
+def length_within_positions(config: StackConfig, facts: Facts) -> Iterator[Problem]:
+    length = config.model.max_model_len
+    if facts.shape and length and length > facts.shape.max_positions:
+        most = facts.shape.max_positions
+        what = f"{length} is more than the model's {most} positions"
+        yield Problem("drydock:model.maxModelLen", what, f"Set it to at most {most}.")
+
+
+def model_is_there(config: StackConfig, facts: Facts) -> Iterator[Problem]:
+    if facts.source_exists:
+        return
+    source = config.model.source
+    if config.model.is_local:
+        remedy = "Set it to a directory that holds the model; `make setup` makes the rehearsal's."
+        yield Problem("drydock:model.source", f"there is no directory {source}", remedy)
+    else:
+        near = catalog.closest(source, snapshot_ids())
+        hint = f"Did you mean `{near}`? Else download" if near else "Download"
+        yield Problem(
+            "drydock:model.source",
+            f"`{source}` is not in the snapshot catalogue, so its layout cannot be checked",
+            f"{hint} it (`hf download {source} --local-dir DIR`) and set this to the directory.",
+        )
+
+
+def model_name_makes_a_path(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
+    name = config.model.served_name
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]*", name) or ".." in name:
+        remedy = "Use letters, digits, `.`, `_`, `-` and `/`; it becomes a directory's name on the nodes."
+        yield Problem("drydock:model.name", f"`{name}` cannot be a directory's name", remedy)
+
+
+def fp8_needs_hardware(config: StackConfig, facts: Facts) -> Iterator[Problem]:
+    kind = _type(config)
+    if kind is None or not _is_fp8(config, facts):
+        return
+    if kind.gpu is None:
+        what = f"the model is FP8, and {kind.name} has no GPU"
+    elif _sm(kind) < (8, 9):
+        what = (
+            f"the model is FP8, and {kind.gpu.name} (sm {kind.gpu.compute_capability}) has no FP8 "
+            "arithmetic: vLLM would only unpack the weights (Marlin) and gain no speed from them"
+        )
+    else:
+        return
+    remedy = (
+        "Take a type with L4, L40S, H100 or newer (g6, g6e, p5…), or an AWQ, GPTQ or bfloat16 checkpoint."
+    )
+    yield Problem("drydock:nodes.instanceType", what, remedy)
+
+
+def fp8_is_not_half(config: StackConfig, facts: Facts) -> Iterator[Problem]:
+    if config.model.dtype in ("half", "float16") and _is_fp8(config, facts):
+        what = f"{config.model.dtype} overflows with an FP8 checkpoint, whose scales are made for bfloat16"
+        yield Problem("drydock:model.dtype", what, "Set it to auto or bfloat16.")
+
+
+def quantization_is_the_checkpoints(config: StackConfig, facts: Facts) -> Iterator[Problem]:
+    wanted, shape = config.model.quantization, facts.shape
+    # fp8 and bitsandbytes quantize a plain checkpoint at load; the others need a checkpoint made for them.
+    if wanted is None or shape is None or (not shape.quantization and wanted in ("fp8", "bitsandbytes")):
+        return
+    if wanted.removesuffix("_marlin") != shape.quantization:
+        what = f"is {wanted}, but the checkpoint is {shape.quantization or 'not quantized'}"
+        remedy = "Set it to null, or drydock:model.source to such a checkpoint."
+        yield Problem("drydock:model.quantization", what, remedy)
+
+
+def weights_fit_in_memory(config: StackConfig, facts: Facts) -> Iterator[Problem]:
+    kind, layout = _type(config), config.layout
+    if kind is None or facts.shape is None or facts.shape.weights_bytes is None:
+        return
+    # With expert parallelism the experts, nearly all of the weights, are spread over data parallel ranks too.
+    spread = (
+        layout.ranks
+        if "--enable-expert-parallel" in config.serving.extra_args
+        else (layout.tensor_parallel_size * layout.pipeline_parallel_size)
+    )
+    rank_bytes = kind.gpu.memory_mib * 1024**2 if kind.gpu else kind.memory_gib * GIB
+    usable_gib = rank_bytes * config.serving.gpu_memory_utilization / GIB
+    needed_gib = facts.shape.weights_bytes / spread / GIB
+    if needed_gib > usable_gib:
+        where = f"{kind.gpu.name} of {kind.name}" if kind.gpu else kind.name
+        yield Problem(
+            "drydock:layout",
+            f"the weights alone take {needed_gib:.1f} GiB on each {where}, which has {usable_gib:.1f} GiB "
+            f"for vLLM: {needed_gib - usable_gib:.1f} GiB are missing",
+            "Take more nodes, an instance type with more memory, or a quantized checkpoint.",
+        )
+
+
+def weights_fit_on_disk(config: StackConfig, facts: Facts) -> Iterator[Problem]:
+    kind, nodes = _type(config), config.nodes
+    if kind is None or facts.shape is None or facts.shape.weights_bytes is None or kind.instance_store_disks:
+        return
+    size_gib = nodes.data_volume_gib or nodes.root_volume_gib
+    needed_gib = facts.shape.weights_bytes * 1.1 / GIB  # a tenth for the file system
+    if size_gib < needed_gib:
+        path = "drydock:nodes.dataVolumeGib"
+        what = f"{size_gib} GiB do not hold the weights of {facts.shape.weights_bytes / GIB:.1f} GiB"
+        yield Problem(path, what, f"Set it to at least {int(needed_gib) + 1}.")
+
+
+def ssh_is_not_open_to_the_world(config: StackConfig, facts: Facts) -> Iterator[Problem]:
+    yield from _cidrs("drydock:access.sshCidrs", config.access.ssh_cidrs, facts, "SSH")
+
+
+def api_is_not_open_to_the_world(config: StackConfig, facts: Facts) -> Iterator[Problem]:
+    yield from _cidrs("drydock:access.apiCidrs", config.access.api_cidrs, facts, "vLLM's API")
+
+
+def vpc_range_is_sane(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
+    path, value = "drydock:network.vpcCidr", config.network.vpc_cidr
+    try:
+        network = ip_network(value)
+    except ValueError as error:
+        yield Problem(path, str(error), "Set it to a private IPv4 range such as 10.77.0.0/16.")
+        return
+    if not isinstance(network, IPv4Network) or not any(network.subnet_of(block) for block in PRIVATE):
+        yield Problem(path, f"{value} is not a private IPv4 range", "Take e.g. 10.77.0.0/16.")
+    elif not 16 <= network.prefixlen <= 28:
+        yield Problem(path, f"{value} is not between /16 and /28, as AWS wants it", "Take e.g. 10.77.0.0/16.")
+
+
+def zone_is_in_region(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
+    zone = config.network.availability_zone
+    if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", config.region):
+        yield Problem("aws:region", f"`{config.region}` is not a region's name", "Set it to e.g. us-east-1.")
+    elif zone and not zone.startswith(config.region):
+        what = f"{zone} is not in aws:region {config.region}"
+        yield Problem("drydock:network.availabilityZone", what, f"Set it to e.g. {config.region}a.")
+
+
+def market_matches_reservation(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
+    market, reservation = config.capacity.market, config.capacity.reservation_id
+    path = "drydock:capacity.reservationId"
+    if market in ("capacity-block", "reservation"):
+        if reservation is None:
+            yield Problem(
+                path, f"is missing, and market is {market}", "Set it to your reservation's cr-… id."
+            )
+        elif not re.fullmatch(r"cr-[0-9a-f]+", reservation):
+            yield Problem(
+                path, f"`{reservation}` is not of the form cr-0123…", "Copy it from the EC2 console."
+            )
+    elif reservation is not None:
+        remedy = "Set drydock:capacity.market to capacity-block or reservation, or remove the id."
+        yield Problem(path, f"{reservation} would not be used: market is {market}", remedy)
+
+
+def price_is_within_limit(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
+    kind, limit = _type(config), config.max_hourly_usd
+    if kind is None or limit is None:
+        return
+    cost = instances_cost(kind, config.region, config.nodes.count)
+    what = f"{config.nodes.count} x {kind.name} in {config.region}"
+    if cost is None:
+        remedy = "Remove the limit, or choose a region or type with a known price."
+        yield Problem("drydock:maxHourlyUsd", f"cannot be kept: no price is known for {what}", remedy)
+    elif cost.usd_per_hour > limit:
+        remedy = f"Raise it to at least {cost.usd_per_hour:.2f}, or take fewer or smaller nodes."
+        what = f"{what} cost {cost.usd_per_hour:.2f} USD/h, more than {limit:g}"
+        yield Problem("drydock:maxHourlyUsd", what, remedy)
+
+
+def image_is_named(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
+    image = config.nodes.image
+    if not re.fullmatch(r"ami-[0-9a-f]{8,17}|/[\w./-]+", image):
+        remedy = f"Set it to an ami-… id, or to an SSM parameter such as {catalog.DRIVER_IMAGE}."
+        yield Problem("drydock:nodes.image", f"`{image}` is neither an ami-… id nor an SSM path", remedy)
+
+
+def ports_are_free(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
+    port = config.serving.port
+    if port in TAKEN_PORTS:
+        yield Problem("drydock:serving.port", f"{port} is taken by {TAKEN_PORTS[port]}", "Take e.g. 8000.")
+    elif port < 1024:
+        yield Problem("drydock:serving.port", f"{port} is below 1024; vLLM is not root", "Take e.g. 8000.")
+
+
+def root_volume_holds_the_system(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
+    kind, size = _type(config), config.nodes.root_volume_gib
+    least = 100 if kind and kind.gpu else 8
+    if size < least:
+        holds = "driver, CUDA and vLLM" if least == 100 else "the system"
+        what = f"{size} GiB is too small for {holds}"
+        yield Problem("drydock:nodes.rootVolumeGib", what, f"Set it to at least {least}.")
+
+
+def utilization_is_a_share(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
+    share = config.serving.gpu_memory_utilization
+    if not 0 < share <= 1:
+        what = f"{share:g} is not a share above 0 and up to 1"
+        yield Problem("drydock:serving.gpuMemoryUtilization", what, "Set it to e.g. 0.9.")
+
+
+def extra_args_are_extra(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
+    for index, argument in enumerate(config.serving.extra_args):
+        flag, path = argument.split("=", 1)[0], f"drydock:serving.extraArgs[{index}]"
+        if flag in REMOVED_FLAGS:
+            yield Problem(path, f"{flag} is gone from vLLM", REMOVED_FLAGS[flag].capitalize() + ".")
+        elif flag in OWN_FLAGS:
+            remedy = "Remove it and use the setting of that name (the API key is made for you)."
+            yield Problem(path, f"{flag} is set by Drydock itself", remedy)
+
+
+PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
+DOCUMENTATION = tuple(map(IPv4Network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")))
+TAKEN_PORTS = {
+    22: "SSH",
+    29500: "vLLM's data parallel master",
+    MASTER_PORT: "vLLM's own rendezvous (--master-port)",
+    29550: "vLLM's data parallel RPC",
+}
+
+RULES: tuple[Rule, ...] = (
+    known_instance_type,
+    at_least_one_node,
+    layout_uses_every_rank,
+    tensor_parallel_divides_heads,
+    tensor_parallel_within_node,
+    pipeline_has_layers,
+    length_within_positions,
+    model_is_there,
+    model_name_makes_a_path,
+    fp8_needs_hardware,
+    fp8_is_not_half,
+    quantization_is_the_checkpoints,
+    weights_fit_in_memory,
+    weights_fit_on_disk,
+    ssh_is_not_open_to_the_world,
+    api_is_not_open_to_the_world,
+    vpc_range_is_sane,
+    zone_is_in_region,
+    market_matches_reservation,
+    price_is_within_limit,
+    image_is_named,
+    ports_are_free,
+    root_volume_holds_the_system,
+    utilization_is_a_share,
+    extra_args_are_extra,
+)
+
+
+def _type(config: StackConfig) -> InstanceType | None:
+    return catalog.find(config.nodes.instance_type)
+
+
+def _fits(kv_heads: int, size: int) -> bool:
+    """Whether KV heads can be split over, or copied to, that many ranks."""
+    return kv_heads % size == 0 or size % kv_heads == 0
+
+
+def _is_fp8(config: StackConfig, facts: Facts) -> bool:
+    checkpoint = facts.shape.quantization if facts.shape else ""
+    return (config.model.quantization or checkpoint) == "fp8"
+
+
+def _sm(kind: InstanceType) -> tuple[int, ...]:
+    return tuple(map(int, kind.gpu.compute_capability.split("."))) if kind.gpu else ()
+
+
+def _cidrs(path: str, cidrs: tuple[str, ...], facts: Facts, service: str) -> Iterator[Problem]:
+    remedy = "Set it to your own address with /32; https://checkip.amazonaws.com shows it."
+    for index, cidr in enumerate(cidrs):
+        place = f"{path}[{index}]"
+        try:
+            network = ip_network(cidr)
+        except ValueError as error:
+            yield Problem(place, str(error), remedy)
+            continue
+        if network.prefixlen == 0:
+            yield Problem(place, f"{cidr} opens {service} to the whole internet", remedy)
+        elif not isinstance(network, IPv4Network):
+            yield Problem(place, f"{cidr} is not IPv4, which is all that the nodes have", remedy)
+        elif not facts.local_cloud and any(network.subnet_of(block) for block in DOCUMENTATION):
+            yield Problem(place, f"{cidr} is a range for documentation: nobody could reach {service}", remedy)
