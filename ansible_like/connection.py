@@ -8,6 +8,7 @@ import logging
 import select
 import shlex
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,14 @@ from types import TracebackType
 from typing import Final, Self
 
 import paramiko
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_before_delay,
+    stop_when_event_set,
+    wait_exponential,
+)
 
 from ansible_like.result import (
     AuthenticationRefused,
@@ -83,16 +91,19 @@ class Connection:
         self._jump = jump
 
     @classmethod
-    def open(cls, target: Target, deadline_s: float) -> Connection:
-        """Connect, trying again until the deadline while the host boots and cloud-init puts the key in place.
+    def open(cls, target: Target, deadline_s: float, cancelled: threading.Event | None = None) -> Connection:
+        """Connect, trying again until the deadline: hosts boot, and cloud-init puts the key in place late.
 
-        Raises HostKeyMismatch at once, Unreachable or AuthenticationRefused at the deadline.
+        Raises HostKeyMismatch at once, Unreachable or AuthenticationRefused at the deadline (or, with the last
+        reason, when ``cancelled`` is set).
         """
+        cancelled = cancelled or threading.Event()
         key = _private_key(target)
         until = time.monotonic() + deadline_s
-        jump = cls.open(target.jump, deadline_s) if target.jump else None
+        jump = cls.open(target.jump, deadline_s, cancelled) if target.jump else None
         attempts = Retrying(
-            stop=stop_after_delay(max(0.0, until - time.monotonic())),
+            stop=stop_before_delay(max(0.0, until - time.monotonic())) | stop_when_event_set(cancelled),
+            sleep=sleep_using_event(cancelled),
             wait=wait_exponential(multiplier=0.25, max=3),
             retry=retry_if_exception_type(_NotYet),
             reraise=True,

@@ -200,9 +200,13 @@ class Command:
     progress: bool = False
     when_changed: tuple[str, ...] = ()
     secret_stdin: str | None = field(default=None, repr=False)
+    name: str = ""
+    """What the title says in place of the command's first line."""
 
     @property
     def title(self) -> str:
+        if self.name:
+            return f"command {self.name}"
         text = self.argv if isinstance(self.argv, str) else " ".join(shlex.quote(word) for word in self.argv)
         first_line = text.strip().split("\n")[0]
         return "command " + (first_line if len(first_line) <= 72 else first_line[:71] + "…")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import shlex
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -15,7 +15,7 @@ import paramiko
 
 from ansible_like import program
 from ansible_like.connection import Connection, Target
-from ansible_like.operations import Operation, digest, encode, names_of, references_of
+from ansible_like.operations import Command, Operation, digest, encode, names_of, references_of
 from ansible_like.result import (
     BadPlay,
     EngineError,
@@ -30,8 +30,8 @@ from ansible_like.result import (
 
 __all__ = ["apply", "digest"]
 
+LOCK_WAIT_S: Final = 10.0  # what the agent of a controller that was killed needs to end its own command
 STDERR_BYTES: Final = 65536
-SHELL_FOUND_NOTHING: Final = 127
 
 
 def apply(
@@ -53,17 +53,16 @@ def apply(
     if not hosts:
         return {}
 
-    def one(target: Target) -> HostResult:
-        run = _HostRun(target, hosts[target], on_event or (lambda _: None))
-        try:
-            with Connection.open(target, connect_deadline_s) as connection:
-                run.lead(connection, check, state_directory)
-        except EngineError as error:
-            return HostResult(target.name, tuple(run.results), error)
-        return HostResult(target.name, tuple(run.results))
-
+    runs = [_HostRun(target, hosts[target], on_event or (lambda _: None)) for target in hosts]
     with ThreadPoolExecutor(max_workers=len(hosts), thread_name_prefix="host") as pool:
-        return {result.host: result for result in pool.map(one, hosts)}
+        try:
+            done = list(pool.map(lambda run: run.outcome(connect_deadline_s, check, state_directory), runs))
+        except BaseException:
+            # Ctrl-C: without this the pool would wait until every host had come to its own end
+            for run in runs:
+                run.cancel()
+            raise
+    return {result.host: result for result in done}
 
 
 class _HostRun:
@@ -76,14 +75,41 @@ class _HostRun:
         self._operations = operations
         self._on_event = on_event
         self._at = "the agent was started"
+        self._heard = False
         self._ended = False
-        self.results: list[OperationResult] = []
+        self._results: list[OperationResult] = []
+        self._cancelled = threading.Event()
+        self._connection: Connection | None = None
 
-    def lead(self, connection: Connection, check: bool, state_directory: str | None) -> None:
+    def outcome(self, connect_deadline_s: float, check: bool, state_directory: str | None) -> HostResult:
+        """Connect and converge; every failure becomes part of the result."""
+        error: EngineError | None = None
+        try:
+            with Connection.open(self._target, connect_deadline_s, self._cancelled) as self._connection:
+                self._lead(self._connection, check, state_directory)
+        except EngineError as known:
+            error = known
+        except Exception as fault:  # noqa: BLE001 - whatever it is, it must not hide another host's outcome
+            error = EngineError(
+                self._target.name,
+                f"a fault of the engine when {self._at}: {type(fault).__name__}: {fault}",
+                "report it with this text",
+            )
+            error.__cause__ = fault
+        return HostResult(self._target.name, tuple(self._results), error)
+
+    def cancel(self) -> None:
+        """End as soon as possible; the agent sees its channel close, and ends what it runs."""
+        self._cancelled.set()
+        if self._connection:
+            self._connection.close()
+
+    def _lead(self, connection: Connection, check: bool, state_directory: str | None) -> None:
         """Send everything, and follow until the agent's last word. Raises EngineError."""
         desired = {
-            "who": f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})",
+            "who": f"process {os.getpid()} on {socket.gethostname()}",
             "check": check,
+            "lock_wait_s": LOCK_WAIT_S,
             "state_directory": state_directory,
             "operations": [encode(operation) for operation in self._operations],
         }
@@ -101,6 +127,7 @@ class _HostRun:
                 raise self._broken(connection, channel)
 
     def _hear(self, said: Mapping[str, Any]) -> None:
+        self._heard = True
         if "busy" in said:
             raise HostBusy(
                 self._target.name,
@@ -126,7 +153,7 @@ class _HostRun:
             result = OperationResult(
                 title, **{name: value for name, value in said.items() if name != "index"}
             )
-            self.results.append(result)
+            self._results.append(result)
             tell(result.status, result.why)
             if result.status == "failed":
                 self._ended = True
@@ -141,14 +168,15 @@ class _HostRun:
             return PythonMissing(
                 name, f"its python3 is {stderr.split()[0]}", "install a python3 of 3.8 or newer there"
             )
-        if "sudo:" in stderr:
-            return SudoRefused(
-                name,
-                f"{self._target.user} may not become root: {stderr.strip()}",
-                "let sudo take this user without a password (NOPASSWD), or connect as root",
-            )
-        if code == SHELL_FOUND_NOTHING:
-            return PythonMissing(name, f"it has no python3: {stderr.strip()}", "install python3 there")
+        if not self._heard and "Traceback" not in stderr:
+            if "python3" in stderr:
+                return PythonMissing(name, f"it has no python3: {stderr.strip()}", "install python3 there")
+            if "sudo" in stderr:
+                return SudoRefused(
+                    name,
+                    f"{self._target.user} may not become root: {stderr.strip()}",
+                    "let sudo take this user without a password (NOPASSWD), or connect as root",
+                )
         if code == -1:
             return connection.lost(self._at)
         return EngineError(
@@ -192,7 +220,8 @@ def _problems(operations: Sequence[Operation]) -> Iterator[str]:
         if path is not None and not path.startswith("/"):
             yield f"{operation.title}: {path!r} is not an absolute path"
         if operation.title in titles:
-            yield f"{operation.title} stands there twice"
+            name = " (give each a name)" if isinstance(operation, Command) else ""
+            yield f"{operation.title} stands there twice{name}"
         for reference in references_of(operation):
             if reference not in earlier:
                 yield f"{operation.title}: no earlier operation is called {reference!r}"

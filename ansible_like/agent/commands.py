@@ -73,4 +73,4 @@ def plan_wait(op: WaitFor, facts: WaitFacts) -> Plan:
         actions.append(AwaitUnit(op.unit, op.deadline_s))
     if not actions:
         return nothing("already there")
-    return Plan(tuple(actions), "came while waiting", changes=False)
+    return Plan(tuple(actions), "not there at first", changes=False)

@@ -27,6 +27,7 @@ from ansible_like.agent.values import (
     Run,
     SetAttributes,
     SetKernel,
+    Tolerated,
     WriteFile,
 )
 
@@ -52,7 +53,7 @@ def perform(action: Action, on_line: Callable[[str], None]) -> Completed | None:
         elif isinstance(action, Remove):
             _remove(action.path)
         elif isinstance(action, SetKernel):
-            kernel_path(action.key).write_text(action.value)
+            _set_kernel(action)
         elif isinstance(action, AwaitUnit):
             _await_unit(action)
         elif isinstance(action, AwaitPort):
@@ -111,8 +112,8 @@ def _run(action: Run, on_line: Callable[[str], None]) -> Completed:
         processes.pause(LOCK_RETRY_S)
     if done.exit_code is None:
         ending = f"did not end within {action.deadline_s:g} s and was killed"
-        raise ActionFailed(deed, None, f"{ending}\n{done.last_lines}".strip())
-    raise ActionFailed(deed, done.exit_code, done.last_lines)
+        raise ActionFailed(deed, None, f"{ending}\n{done.last_lines}".strip() + _journal(action.unit))
+    raise ActionFailed(deed, done.exit_code, done.last_lines + _journal(action.unit))
 
 
 def _write_file(action: WriteFile) -> None:
@@ -169,6 +170,15 @@ def _remove(path: str) -> None:
         Path(path).unlink()
 
 
+def _set_kernel(action: SetKernel) -> None:
+    try:
+        kernel_path(action.key).write_text(action.value)
+    except OSError as error:
+        if not action.tolerated:
+            raise
+        raise Tolerated(f"{action.key}: the kernel refuses {action.value} ({error.strerror})") from error
+
+
 def _await_unit(action: AwaitUnit) -> None:
     until = time.monotonic() + action.deadline_s
     while True:
@@ -176,12 +186,17 @@ def _await_unit(action: AwaitUnit) -> None:
         if state == "active":
             return
         if state == "failed" or time.monotonic() >= until:
-            journal = read(
-                ("journalctl", "--no-pager", "--output=cat", "--lines=20", f"--unit={action.unit}")
-            )
             within = "" if state == "failed" else f" after {action.deadline_s:g} s"
-            raise ActionFailed(_deed(action), None, f"{state}{within}\n{journal.stdout.strip()}".strip())
+            raise ActionFailed(_deed(action), None, f"{state}{within}{_journal(action.unit)}")
         processes.pause(POLL_S)
+
+
+def _journal(unit: str) -> str:
+    """The unit's last lines, each on a line of its own."""
+    if not unit:
+        return ""
+    lines = read(("journalctl", "--no-pager", "--output=cat", "--lines=20", f"--unit={unit}")).stdout.strip()
+    return f"\njournal of {unit}:\n{lines}" if lines else ""
 
 
 def _await_port(action: AwaitPort) -> None:

@@ -39,7 +39,7 @@ def plan(op: Sysctl, facts: SysctlFacts) -> Plan:
         if live.value is None or not live.writable:
             refused[key] = "the kernel has no such key" if live.value is None else "it can't be written here"
             continue
-        actions.append(SetKernel(key, value))
+        actions.append(SetKernel(key, value, op.tolerate_missing))
         diffs.append(f"- {key} = {live.value}\n+ {key} = {value}")
     left_out = "; ".join(f"{key}: {why}" for key, why in refused.items())
     if refused and not op.tolerate_missing:

@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 
 from ansible_like import operations
 from ansible_like.agent import commands, files, host, kernel, packages, processes, services, storage, users
-from ansible_like.agent.values import ActionFailed, Completed, ControllerGone, Plan, Refused
+from ansible_like.agent.values import ActionFailed, Completed, ControllerGone, Plan, Refused, Tolerated
 from ansible_like.operations import Operation, names_of, references_of
 
-LOCK_WAIT_S = 10.0  # what an earlier run whose controller was killed needs to end its own command
 TAIL_CHARACTERS = 4000
 MASK = "********"
 SHORTEST_SECRET = 6
@@ -57,9 +56,12 @@ def main() -> None:
     channel = Channel(_secrets_of(steps))
     state = Path(desired["state_directory"] or _default_state_directory())
     try:
-        with _locked(state, desired["who"], channel, needed=not desired["check"]) as mine:
+        if desired["check"]:
+            Convergence(steps, state, channel, check=True).lead()
+            return
+        with _locked(state, desired["who"], desired["lock_wait_s"], channel) as mine:
             if mine:
-                Run(steps, state, channel, desired["check"]).lead()
+                Convergence(steps, state, channel, check=False).lead()
     except ControllerGone:
         raise SystemExit(1) from None
 
@@ -87,7 +89,7 @@ class Channel:
         return text
 
 
-class Run:
+class Convergence:
     """One run over all operations of this host; the first failure ends it."""
 
     def __init__(self, steps: list[Operation], state: Path, channel: Channel, check: bool) -> None:
@@ -126,24 +128,36 @@ class Run:
             plan = handler.plan(step, facts, changed)
         else:
             plan = handler.plan(step, facts)
-        last: Completed | None = None
-        if plan.actions and plan.changes:
+        outcome = {"status": _status(plan, self._check), "why": plan.why, "diff": plan.diff}
+        if plan.actions and not self._check:
+            if plan.changes:
+                self._pending.add(self._dependants(index, step))
+            outcome.update(self._perform(index, plan))
+        if outcome["status"] == "changed":
             self._changed.update(names_of(step))
         if not self._check:
-            if plan.actions and plan.changes:
-                self._pending.add(self._dependants(index, step))
-            for action in plan.actions:
-                last = (
-                    host.perform(action, lambda text: self._channel.say(index=index, progress=text)) or last
-                )
             self._pending.remove(step.title)
-        return {
-            "status": _status(plan, self._check),
-            "why": plan.why,
-            "diff": plan.diff,
-            "stdout_tail": last.stdout[-TAIL_CHARACTERS:] if last else "",
-            "exit_code": last.exit_code if last else None,
-        }
+        return outcome
+
+    def _perform(self, index: int, plan: Plan) -> dict[str, Any]:
+        """Do what is planned; gives what the plan alone could not know of the outcome."""
+        last: Completed | None = None
+        left_out: list[str] = []
+        for action in plan.actions:
+            try:
+                done = host.perform(action, lambda text: self._channel.say(index=index, progress=text))
+            except Tolerated as refusal:
+                left_out.append(str(refusal))
+            else:
+                last = done or last
+        outcome: dict[str, Any] = {}
+        if last:
+            outcome = {"stdout_tail": last.stdout[-TAIL_CHARACTERS:], "exit_code": last.exit_code}
+        if left_out:
+            outcome["why"] = "; ".join(left_out)
+        if len(left_out) == len(plan.actions):
+            outcome["status"] = "skipped"
+        return outcome
 
     def _refused(self, refusal: Refused) -> dict[str, Any]:
         if self._check and self._changed:
@@ -197,14 +211,11 @@ def _status(plan: Plan, check: bool) -> str:
 
 
 @contextlib.contextmanager
-def _locked(state: Path, who: str, channel: Channel, needed: bool) -> Iterator[bool]:
+def _locked(state: Path, who: str, wait_s: float, channel: Channel) -> Iterator[bool]:
     """Hold the host against a second run; False when another one holds it, which the controller is told."""
-    if not needed:
-        yield True
-        return
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (state / "lock").open("a+") as lock:
-        until = time.monotonic() + LOCK_WAIT_S
+        until = time.monotonic() + wait_s
         while not _lock(lock.fileno()):
             if time.monotonic() >= until:
                 lock.seek(0)

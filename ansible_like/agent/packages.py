@@ -28,7 +28,7 @@ class PackageFacts(NamedTuple):
 
 
 def read(op: Package) -> PackageFacts:
-    names = [name.split("=")[0] for name in op.names]
+    names = [name.partition("=")[0] for name in op.names]
     query = host.read(
         ("dpkg-query", "--show", "--showformat=${Package}\\t${db:Status-Status}\\t${Version}\\n", *names)
     )
@@ -37,7 +37,7 @@ def read(op: Package) -> PackageFacts:
     updates = Path("/var/lib/dpkg/updates")
     return PackageFacts(
         has_apt=query.exit_code != 127,
-        installed={name.split(":")[0]: version for name, status, version in rows if status == "installed"},
+        installed={name: version for name, status, version in rows if status == "installed"},
         interrupted=updates.is_dir() and any(path.name.isdigit() for path in updates.iterdir()),
         lists_age_s=max(0.0, time.time() - LISTS.stat().st_mtime) if lists else None,
     )
@@ -48,8 +48,9 @@ def plan(op: Package, facts: PackageFacts) -> Plan:
         raise Refused("this host has no dpkg: Package knows Debian and Ubuntu only")
     missing = [name for name in op.names if not _is_installed(name, facts)]
     if not missing:
-        versions = (f"{name} {facts.installed[name]}" for name in (name.split("=")[0] for name in op.names))
-        return nothing("installed: " + ", ".join(versions))
+        return nothing(
+            "installed: " + ", ".join(f"{name} {facts.installed[_plain(name)]}" for name in op.names)
+        )
     apt = ("apt-get", "-o", f"DPkg::Lock::Timeout={op.lock_timeout_s}")
     actions: list[Action] = []
     if facts.interrupted:
@@ -73,5 +74,10 @@ def _run(op: Package, argv: tuple[str, ...]) -> Run:
 
 
 def _is_installed(name: str, facts: PackageFacts) -> bool:
-    package, _, version = name.partition("=")
-    return package in facts.installed and version in ("", facts.installed[package])
+    version = name.partition("=")[2]
+    return _plain(name) in facts.installed and version in ("", facts.installed[_plain(name)])
+
+
+def _plain(name: str) -> str:
+    """The package's name without version and architecture."""
+    return name.partition("=")[0].partition(":")[0]

@@ -8,12 +8,6 @@ from ansible_like.agent import host
 from ansible_like.agent.values import Action, AwaitUnit, Plan, Refused, Run, nothing
 from ansible_like.operations import Service
 
-UNIT_FOLDERS = (
-    "/etc/systemd/system/",
-    "/run/systemd/system/",
-    "/usr/lib/systemd/system/",
-    "/lib/systemd/system/",
-)
 NOT_TO_ENABLE = ("static", "indirect", "alias", "generated", "transient")
 
 
@@ -24,10 +18,13 @@ class UnitFacts(NamedTuple):
     enabled: str
     """systemd's UnitFileState."""
     needs_reload: bool
+    """The unit's files are newer than what systemd has read."""
+    ends: bool = False
+    """A oneshot that is inactive again when its work is done: nothing to wait for after its start."""
 
 
 def read(op: Service) -> UnitFacts:
-    properties = "LoadState,ActiveState,UnitFileState,NeedDaemonReload"
+    properties = "LoadState,ActiveState,UnitFileState,NeedDaemonReload,Type,RemainAfterExit"
     shown = host.read(("systemctl", "show", f"--property={properties}", op.unit))
     values = dict(line.split("=", 1) for line in shown.stdout.splitlines() if "=" in line)
     return UnitFacts(
@@ -35,6 +32,7 @@ def read(op: Service) -> UnitFacts:
         active=values.get("ActiveState", ""),
         enabled=values.get("UnitFileState", ""),
         needs_reload=values.get("NeedDaemonReload") == "yes",
+        ends=values.get("Type") == "oneshot" and values.get("RemainAfterExit") == "no",
     )
 
 
@@ -79,13 +77,16 @@ def _plan_running(
         if facts.active == "failed":
             # a unit that hit its start limit refuses to start before this
             actions.append(Run(("systemctl", "reset-failed", op.unit)))
-        actions.append(Run(("systemctl", verb, op.unit), deadline_s=op.deadline_s))
-        actions.append(AwaitUnit(op.unit, op.deadline_s))
+        actions += _start(op, facts, verb)
         diffs.append(f"- {facts.active}\n+ active" if not is_running else f"± restart {op.unit}")
     elif op.running is None and changed and is_running:
-        actions.append(Run(("systemctl", "restart", op.unit), deadline_s=op.deadline_s))
-        actions.append(AwaitUnit(op.unit, op.deadline_s))
+        actions += _start(op, facts, "restart")
         diffs.append(f"± restart {op.unit}")
     elif op.running is False and facts.active not in ("inactive", "failed"):
-        actions.append(Run(("systemctl", "stop", op.unit), deadline_s=op.deadline_s))
+        actions.append(Run(("systemctl", "stop", op.unit), deadline_s=op.deadline_s, unit=op.unit))
         diffs.append(f"- {facts.active}\n+ inactive")
+
+
+def _start(op: Service, facts: UnitFacts, verb: str) -> list[Action]:
+    start = Run(("systemctl", verb, op.unit), deadline_s=op.deadline_s, unit=op.unit)
+    return [start] if facts.ends else [start, AwaitUnit(op.unit, op.deadline_s)]

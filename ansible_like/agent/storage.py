@@ -28,9 +28,9 @@ class DeviceFacts(NamedTuple):
 class MountFacts(NamedTuple):
     device: DeviceFacts
     mounted: str
-    """The device that is mounted at the path, symlinks followed; empty: none."""
-    device_path: str
-    """The device wanted, symlinks followed."""
+    """What is mounted at the path; empty: nothing."""
+    is_mounted: bool
+    """It is the wanted device."""
     fstab: str
     fresh_uuid: str
     """For a filesystem that is to be made."""
@@ -47,14 +47,11 @@ class StoreFacts(NamedTuple):
 
 
 def read_mount(op: Mount) -> MountFacts:
-    device = os.path.realpath(op.device)
-    mounted = host.read(
-        ("findmnt", "--noheadings", "--output=SOURCE", "--mountpoint", op.path)
-    ).stdout.strip()
+    mounted = host.read(("findmnt", "--noheadings", "--output=SOURCE", "--mountpoint", op.path)).stdout
     return MountFacts(
         device=read_device(op.device),
-        mounted=os.path.realpath(mounted) if mounted else "",
-        device_path=device,
+        mounted=mounted.strip(),
+        is_mounted=bool(mounted.strip()) and _same_device(op.device, op.path),
         fstab=Path(FSTAB).read_text() if Path(FSTAB).exists() else "",
         fresh_uuid=str(uuid.uuid4()),
         finds_by_uuid=Path("/run/udev/control").exists(),
@@ -90,7 +87,7 @@ def plan_mount(op: Mount, facts: MountFacts) -> Plan:
     device = facts.device
     if not device.exists:
         raise Refused(f"there is no {op.device}: wait for its path before this step if it is attached late")
-    if facts.mounted and facts.mounted != facts.device_path:
+    if facts.mounted and not facts.is_mounted:
         raise Refused(
             f"{facts.mounted} is mounted at {op.path}, not {op.device}: unmount it, or choose another path"
         )
@@ -163,6 +160,14 @@ def _mount_of(op: InstanceStore, devices: tuple[DeviceFacts, ...], free_array: s
 
 def _pairs(op: InstanceStore, facts: StoreFacts) -> list[tuple[str, DeviceFacts]]:
     return [(path, facts.devices[index]) for index, path in enumerate(op.devices)]
+
+
+def _same_device(device: str, mount_point: str) -> bool:
+    """By number, as one device has many names."""
+    try:
+        return Path(device).stat().st_rdev == Path(mount_point).stat().st_dev
+    except OSError:
+        return False
 
 
 def _make_filesystem(op: Mount, filesystem_uuid: str) -> Run:

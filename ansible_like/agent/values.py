@@ -21,6 +21,8 @@ class Run(NamedTuple):
     progress: bool = False
     lock_timeout_s: float = 0
     """How long the command is tried again while it fails because another one holds apt's lock."""
+    unit: str = ""
+    """The systemd unit whose journal tells why the command failed."""
 
 
 class WriteFile(NamedTuple):
@@ -59,6 +61,8 @@ class SetKernel(NamedTuple):
 
     key: str
     value: str
+    tolerated: bool
+    """That the kernel refuses is no failure."""
 
 
 class AwaitUnit(NamedTuple):
@@ -129,6 +133,10 @@ class ActionFailed(Exception):  # noqa: N818 - the counterpart of Refused
     def __init__(self, deed: str, exit_code: int | None, last_lines: str) -> None:
         self.deed, self.exit_code, self.last_lines = deed, exit_code, last_lines
         super().__init__(deed)
+
+
+class Tolerated(Exception):  # noqa: N818 - no fault at all
+    """An action that the host refused, which its operation allows; the text says what was left out."""
 
 
 class ControllerGone(BaseException):
