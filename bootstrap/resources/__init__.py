@@ -1,0 +1,1 @@
+"""The resources of the provider ``drydock``, one module each."""

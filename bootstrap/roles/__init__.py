@@ -1,0 +1,1 @@
+"""Roles: each turns a NodeSpec into operations and touches nothing itself."""
