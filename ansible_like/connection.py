@@ -94,8 +94,8 @@ class Connection:
     def open(cls, target: Target, deadline_s: float, cancelled: threading.Event | None = None) -> Connection:
         """Connect, trying again until the deadline: hosts boot, and cloud-init puts the key in place late.
 
-        Raises HostKeyMismatch at once, Unreachable or AuthenticationRefused at the deadline (or, with the last
-        reason, when ``cancelled`` is set).
+        Raises HostKeyMismatch at once, Unreachable or AuthenticationRefused at the deadline or when
+        ``cancelled`` is set.
         """
         cancelled = cancelled or threading.Event()
         key = _private_key(target)

@@ -6,12 +6,10 @@ nothing but Python 3.8's standard library.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import dataclasses
-import hashlib
-import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Union
 
@@ -285,7 +283,7 @@ def encode(operation: Operation) -> dict[str, Any]:
     for each in dataclasses.fields(operation):
         value = getattr(operation, each.name)
         if isinstance(value, bytes):
-            value = {"$base64": base64.b64encode(value).decode("ascii")}
+            value = {"$base64": binascii.b2a_base64(value, newline=False).decode("ascii")}
         wire[each.name] = dict(value) if isinstance(value, Mapping) else value
     return wire
 
@@ -301,11 +299,5 @@ def _decoded(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(value)
     if isinstance(value, dict) and set(value) == {"$base64"}:
-        return base64.b64decode(value["$base64"])
+        return binascii.a2b_base64(value["$base64"])
     return value
-
-
-def digest(operations: Sequence[Operation]) -> str:
-    """sha256 (hex) over the whole desired state; contents and secrets go in only through their own hash."""
-    wires = [encode(operation) for operation in operations]
-    return hashlib.sha256(json.dumps(wires, sort_keys=True).encode()).hexdigest()
