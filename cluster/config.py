@@ -1,8 +1,9 @@
 """The stack's settings, typed: what Pulumi.<stack>.yaml may say, and every problem with what it does say."""
 
 import difflib
+import json
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 from pydantic.alias_generators import to_camel
@@ -186,7 +187,9 @@ def examine(raw: Mapping[str, object]) -> tuple[StackConfig | None, tuple[Proble
     Where unknown keys are the only fault the settings come without them, so that the rules can
     add their problems to the same report.
     """
-    ours = {key: value for key, value in raw.items() if key == "aws:region" or key.startswith("drydock:")}
+    ours = {
+        key: _decode(value) for key, value in raw.items() if key == "aws:region" or key.startswith("drydock:")
+    }
     try:
         return StackConfig.model_validate(ours), ()
     except ValidationError as refused:
@@ -196,6 +199,16 @@ def examine(raw: Mapping[str, object]) -> tuple[StackConfig | None, tuple[Proble
     if len(unknown) < len(errors):
         return None, problems
     return StackConfig.model_validate(_without(ours, unknown)), problems
+
+
+def _decode(value: object) -> object:
+    """Pulumi hands out objects, lists, numbers and booleans as JSON text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return cast(object, json.loads(value))
+    except ValueError:
+        return value
 
 
 def _without(value: object, locations: list[tuple[int | str, ...]]) -> object:

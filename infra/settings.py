@@ -1,8 +1,6 @@
 """From the running stack's config to a plan; everything that this machine tells is read here."""
 
-import json
 import os
-from collections.abc import Mapping
 
 from pulumi.runtime.config import CONFIG, get_config_env
 
@@ -15,7 +13,7 @@ from cluster.rules import Facts, problems
 
 def load_plan() -> ClusterPlan:
     """The plan of this stack; BadInput with every problem of its settings."""
-    config, found = examine(decode(get_config_env() | CONFIG.get()))
+    config, found = examine(get_config_env() | CONFIG.get())
     if config is None:
         raise BadInput(found)
     all_found = list(found)
@@ -29,15 +27,3 @@ def load_plan() -> ClusterPlan:
     if all_found:
         raise BadInput(all_found)
     return plan(config, facts)
-
-
-def decode(raw: Mapping[str, str]) -> dict[str, object]:
-    """The engine's strings as values: objects, lists, numbers and booleans come as JSON."""
-    return {key: _decode(value) for key, value in raw.items()}
-
-
-def _decode(text: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

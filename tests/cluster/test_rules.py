@@ -1,0 +1,278 @@
+"""Each rule both ways: what it lets pass and what it refuses, with numbers and a way out."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from cluster import rules
+from cluster.models import snapshot
+from cluster.problems import Problem
+from cluster.rules import RULES, Facts, problems
+from tests.cluster.stacks import GONE, TINY, facts_of, stack_config
+
+P4D = {"drydock:nodes.instanceType": "p4d.24xlarge"}
+V3 = snapshot("deepseek-ai/DeepSeek-V3")
+
+
+def found(stack: str, changes: Mapping[str, object], facts: Facts | None = None) -> tuple[Problem, ...]:
+    config = stack_config(stack, changes)
+    return problems(config, facts or facts_of(config))
+
+
+@pytest.mark.parametrize("stack", ["rehearsal", "staging", "prod"])
+def test_the_committed_stacks_break_no_rule(stack: str) -> None:
+    assert found(stack, {}) == ()
+
+
+BROKEN: dict[str, tuple[str, Mapping[str, object], str, str, str]] = {
+    "known_instance_type": (
+        *("rehearsal", {"drydock:nodes.instanceType": "m7i.xlarg"}),
+        *("drydock:nodes.instanceType", "`m7i.xlarg`", "`m7i.xlarge`"),
+    ),
+    "at_least_one_node": (
+        *("rehearsal", {"drydock:nodes.count": 0}),
+        *("drydock:nodes.count", "is 0", "1 or more"),
+    ),
+    "layout_uses_every_rank": (
+        *("prod", {"drydock:nodes.count": 3}),
+        *("drydock:layout", "8 x 2 x 1 = 16, but 3 x p5.48xlarge (8 GPUs each) make 24", "product is 24"),
+    ),
+    "tensor_parallel_divides_heads": (
+        *("rehearsal", {"drydock:layout.tensorParallelSize": 3, "drydock:nodes.count": 3}),
+        *("drydock:layout.tensorParallelSize", "3 does not divide the model's 4 attention heads", "1, 2, 4"),
+    ),
+    "tensor_parallel_within_node": (
+        "prod",
+        {"drydock:layout.tensorParallelSize": 16, "drydock:layout.pipelineParallelSize": 1},
+        *("drydock:layout.tensorParallelSize", "16 spans nodes of 8 GPUs", "at most 8"),
+    ),
+    "pipeline_has_layers": (
+        "rehearsal",
+        {
+            "drydock:layout.tensorParallelSize": 1,
+            "drydock:layout.pipelineParallelSize": 3,
+            "drydock:nodes.count": 3,
+        },
+        *("drydock:layout.pipelineParallelSize", "3 stages are more than the model's 2 layers", "at most 2"),
+    ),
+    "length_within_positions": (
+        *("rehearsal", {"drydock:model.maxModelLen": 513}),
+        *("drydock:model.maxModelLen", "513 is more than the model's 512 positions", "at most 512"),
+    ),
+    "model_is_there": (
+        *("staging", {"drydock:model.source": "Qwen/Qwen3-8"}),
+        *("drydock:model.source", "`Qwen/Qwen3-8` is not in the snapshot catalogue", "`Qwen/Qwen3-8B`"),
+    ),
+    "model_name_makes_a_path": (
+        *("rehearsal", {"drydock:model.name": "../etc"}),
+        *("drydock:model.name", "`../etc`", "letters, digits"),
+    ),
+    "fp8_needs_hardware": (
+        *("prod", P4D | {"drydock:nodes.count": 4, "drydock:layout.pipelineParallelSize": 4}),
+        *("drydock:nodes.instanceType", "A100 (sm 8.0) has no FP8 arithmetic", "H100"),
+    ),
+    "fp8_is_not_half": (
+        *("prod", {"drydock:model.dtype": "half"}),
+        *("drydock:model.dtype", "half overflows with an FP8 checkpoint", "bfloat16"),
+    ),
+    "quantization_is_the_checkpoints": (
+        *("prod", {"drydock:model.quantization": "awq"}),
+        *("drydock:model.quantization", "is awq, but the checkpoint is fp8", "null"),
+    ),
+    "weights_fit_in_memory": (
+        *("prod", {"drydock:nodes.count": 1, "drydock:layout.pipelineParallelSize": 1}),
+        *("drydock:layout", "80.2 GiB on each H100 of p5.48xlarge, which has 72.0 GiB", "quantized"),
+    ),
+    "weights_fit_on_disk": (
+        *("rehearsal", {"drydock:model.source": "meta-llama/Meta-Llama-3.1-8B", "drydock:nodes.count": 8}),
+        *("drydock:nodes.dataVolumeGib", "10 GiB do not hold the weights of 15.0 GiB", "at least 17"),
+    ),
+    "ssh_is_not_open_to_the_world": (
+        *("rehearsal", {"drydock:access.sshCidrs": ["10.0.0.0/8", "0.0.0.0/0"]}),
+        *("drydock:access.sshCidrs[1]", "opens SSH to the whole internet", "/32"),
+    ),
+    "api_is_not_open_to_the_world": (
+        *("rehearsal", {"drydock:access.apiCidrs": ["::/0"]}),
+        *("drydock:access.apiCidrs[0]", "opens vLLM's API to the whole internet", "/32"),
+    ),
+    "vpc_range_is_sane": (
+        *("rehearsal", {"drydock:network.vpcCidr": "8.8.0.0/16"}),
+        *("drydock:network.vpcCidr", "not a private IPv4 range", "10.77.0.0/16"),
+    ),
+    "zone_is_in_region": (
+        *("rehearsal", {"aws:region": "eu-west-1", "drydock:maxHourlyUsd": GONE}),
+        *("drydock:network.availabilityZone", "us-east-1a is not in aws:region eu-west-1", "eu-west-1a"),
+    ),
+    "market_matches_reservation": (
+        *("prod", {"drydock:capacity.market": "capacity-block"}),
+        *("drydock:capacity.reservationId", "is missing, and market is capacity-block", "cr-…"),
+    ),
+    "price_is_within_limit": (
+        *("prod", {"drydock:maxHourlyUsd": 100}),
+        *("drydock:maxHourlyUsd", "2 x p5.48xlarge in us-east-1 cost 110.08 USD/h", "110.08"),
+    ),
+    "image_is_named": (
+        *("staging", {"drydock:nodes.image": "ubuntu"}),
+        *("drydock:nodes.image", "`ubuntu` is neither", "/aws/service/deeplearning/"),
+    ),
+    "ports_are_free": (
+        *("rehearsal", {"drydock:serving.port": 29501}),
+        *("drydock:serving.port", "29501 is taken by vLLM's own rendezvous", "8000"),
+    ),
+    "root_volume_holds_the_system": (
+        *("staging", {"drydock:nodes.rootVolumeGib": 20}),
+        *("drydock:nodes.rootVolumeGib", "20 GiB is too small for driver, CUDA and vLLM", "at least 100"),
+    ),
+    "utilization_is_a_share": (
+        *("rehearsal", {"drydock:serving.gpuMemoryUtilization": 1.5}),
+        *("drydock:serving.gpuMemoryUtilization", "1.5 is not a share", "0.9"),
+    ),
+    "extra_args_are_extra": (
+        *("rehearsal", {"drydock:serving.extraArgs": ["--api-key=x"]}),
+        *("drydock:serving.extraArgs[0]", "--api-key is set by Drydock itself", "Remove it"),
+    ),
+}
+
+
+def test_every_rule_is_registered_and_tested() -> None:
+    assert [rule.__name__ for rule in RULES] == list(BROKEN)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_rule_says_where_what_and_how_to_go_on(name: str) -> None:
+    stack, changes, path, what, remedy = BROKEN[name]
+    config = stack_config(stack, changes)
+    rule = getattr(rules, name)
+    (problem,) = rule(config, facts_of(config))
+    assert problem.path == path
+    assert what in problem.what
+    assert remedy in problem.remedy
+
+
+def test_the_problems_of_all_rules_come_together() -> None:
+    changes = {
+        "drydock:nodes.count": 0,
+        "drydock:access.sshCidrs": ["0.0.0.0/0"],
+        "drydock:model.maxModelLen": 4096,
+        "drydock:layout.tensorParallelSize": 3,
+    }
+    assert [problem.path for problem in found("rehearsal", changes)] == [
+        "drydock:nodes.count",
+        "drydock:layout.tensorParallelSize",
+        "drydock:model.maxModelLen",
+        "drydock:access.sshCidrs[0]",
+    ]
+
+
+def test_an_unknown_type_causes_no_second_problem() -> None:
+    paths = [p.path for p in found("prod", {"drydock:nodes.instanceType": "p9.mega"})]
+    assert paths == ["drydock:nodes.instanceType"]
+
+
+@pytest.mark.parametrize(
+    ("size", "fits"), [(1, True), (2, True), (4, True), (8, True), (16, True), (6, False)]
+)
+def test_kv_heads_may_be_split_or_copied(size: int, fits: bool) -> None:
+    config = stack_config("rehearsal", {"drydock:layout.tensorParallelSize": size})
+    facts = replace(facts_of(config), shape=replace(TINY, heads=48, kv_heads=8))
+    assert (not list(rules.tensor_parallel_divides_heads(config, facts))) is fits
+
+
+def test_a_gqa_size_that_tears_kv_heads_is_refused() -> None:
+    config = stack_config("rehearsal", {"drydock:layout.tensorParallelSize": 3})
+    facts = replace(facts_of(config), shape=replace(TINY, heads=12, kv_heads=4))
+    (problem,) = rules.tensor_parallel_divides_heads(config, facts)
+    assert "neither divides the model's 4 KV heads nor" in problem.what
+    assert "1, 2, 4, 12" in problem.remedy
+
+
+def test_only_nodes_without_gpus_may_spread_tensor_parallel() -> None:
+    config = stack_config("rehearsal")
+    assert not list(rules.tensor_parallel_within_node(config, facts_of(config)))
+
+
+def test_a_missing_directory_is_refused() -> None:
+    config = stack_config("rehearsal")
+    (problem,) = rules.model_is_there(config, Facts(None, source_exists=False))
+    assert "there is no directory ~/.cache/drydock/models/drydock-tiny" in problem.what
+    assert "make setup" in problem.remedy
+
+
+def test_documentation_ranges_pass_only_in_the_local_cloud() -> None:
+    config = stack_config("staging")
+    real = replace(facts_of(config), local_cloud=False)
+    assert [p.path for p in problems(config, real)] == [
+        "drydock:access.sshCidrs[0]",
+        "drydock:access.apiCidrs[0]",
+    ]
+    assert problems(config, replace(real, local_cloud=True)) == ()
+
+
+@pytest.mark.parametrize("cidr", ["10.77.1.1/16", "everyone", "2001:db8::/32"])
+def test_a_range_that_is_none_is_refused(cidr: str) -> None:
+    config = stack_config("rehearsal", {"drydock:access.sshCidrs": [cidr]})
+    (problem,) = rules.ssh_is_not_open_to_the_world(config, facts_of(config))
+    assert cidr in problem.what
+
+
+@pytest.mark.parametrize("cidr", ["10.77.0.1/16", "10.0.0.0/8", "10.77.0.0/29", "fd00::/16", "x"])
+def test_a_vpc_range_that_aws_would_refuse_is_refused(cidr: str) -> None:
+    config = stack_config("rehearsal", {"drydock:network.vpcCidr": cidr})
+    assert len(list(rules.vpc_range_is_sane(config, facts_of(config)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("capacity", "refused"),
+    [
+        ({"market": "on-demand"}, False),
+        ({"market": "spot"}, False),
+        ({"market": "capacity-block", "reservationId": "cr-0123456789abcdef0"}, False),
+        ({"market": "reservation", "reservationId": "cr-0123456789abcdef0"}, False),
+        ({"market": "reservation"}, True),
+        ({"market": "reservation", "reservationId": "res-1"}, True),
+        ({"market": "spot", "reservationId": "cr-0123456789abcdef0"}, True),
+    ],
+)
+def test_a_reservation_belongs_to_its_market(capacity: dict[str, str], refused: bool) -> None:
+    config = stack_config("prod", {"drydock:capacity": capacity})
+    assert bool(list(rules.market_matches_reservation(config, facts_of(config)))) is refused
+
+
+def test_a_limit_without_a_known_price_cannot_be_kept() -> None:
+    (problem,) = found("prod", {"drydock:nodes.instanceType": "p5e.48xlarge"})
+    assert "no price is known for 2 x p5e.48xlarge in us-east-1" in problem.what
+
+
+def test_expert_parallel_spreads_weights_over_data_parallel_ranks() -> None:
+    layout = {
+        "drydock:layout.tensorParallelSize": 1,
+        "drydock:layout.pipelineParallelSize": 1,
+        "drydock:layout.dataParallelSize": 16,
+    }
+    assert found("prod", layout) == ()
+    (problem,) = found("prod", layout | {"drydock:serving.extraArgs": []})
+    assert problem.path == "drydock:layout"
+
+
+def test_quantizing_a_plain_checkpoint_at_load_is_allowed() -> None:
+    assert found("staging", {"drydock:model.quantization": "fp8"}) == ()
+
+
+def test_fp8_without_a_gpu_is_refused() -> None:
+    assert V3 is not None
+    config = stack_config("rehearsal")
+    (problem,) = rules.fp8_needs_hardware(config, Facts(V3))
+    assert "m7i.xlarge has no GPU" in problem.what
+
+
+@pytest.mark.parametrize("flag", ["--worker-use-ray", "--swap-space=4", "--disable-log-requests"])
+def test_a_flag_that_vllm_dropped_is_refused_with_its_successor(flag: str) -> None:
+    config = stack_config("rehearsal", {"drydock:serving.extraArgs": ["--seed=1", flag]})
+    (problem,) = rules.extra_args_are_extra(config, facts_of(config))
+    assert problem.path == "drydock:serving.extraArgs[1]"
+    assert "is gone from vLLM" in problem.what
+
+
+def test_a_port_for_root_is_refused() -> None:
+    assert [p.path for p in found("rehearsal", {"drydock:serving.port": 443})] == ["drydock:serving.port"]
