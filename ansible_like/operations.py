@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import dataclasses
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Union
 
@@ -301,3 +301,12 @@ def _decoded(value: Any) -> Any:
     if isinstance(value, dict) and set(value) == {"$base64"}:
         return binascii.a2b_base64(value["$base64"])
     return value
+
+
+def digest(operations: Sequence[Operation]) -> str:
+    """sha256 (hex) over the whole desired state; contents and secrets go in only through the hash."""
+    import hashlib  # noqa: PLC0415 - the agent on the host has no use for it, and would pay for its import
+    import json  # noqa: PLC0415
+
+    wires = [encode(operation) for operation in operations]
+    return hashlib.sha256(json.dumps(wires, sort_keys=True).encode()).hexdigest()

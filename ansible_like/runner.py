@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shlex
@@ -16,7 +15,7 @@ import paramiko
 
 from ansible_like import program
 from ansible_like.connection import Connection, Target
-from ansible_like.operations import Command, Operation, encode, names_of, references_of
+from ansible_like.operations import Command, Operation, digest, encode, names_of, references_of
 from ansible_like.result import (
     BadPlay,
     EngineError,
@@ -28,6 +27,8 @@ from ansible_like.result import (
     StepFailed,
     SudoRefused,
 )
+
+__all__ = ["apply", "digest"]
 
 LOCK_WAIT_S: Final = 10.0  # what the agent of a controller that was killed needs to end its own command
 STDERR_BYTES: Final = 65536
@@ -198,12 +199,6 @@ def _rest_of_stderr(channel: paramiko.Channel) -> str:
     while len(said) < STDERR_BYTES and (chunk := channel.recv_stderr(STDERR_BYTES)):
         said += chunk
     return said.decode("utf-8", "replace")
-
-
-def digest(operations: Sequence[Operation]) -> str:
-    """sha256 (hex) over the whole desired state; contents and secrets go in only through the hash."""
-    wires = [encode(operation) for operation in operations]
-    return hashlib.sha256(json.dumps(wires, sort_keys=True).encode()).hexdigest()
 
 
 def _refuse_bad_plays(hosts: Mapping[Target, Sequence[Operation]]) -> None:
