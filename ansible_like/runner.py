@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, Final
 
 import paramiko
@@ -44,7 +45,8 @@ def apply(
 ) -> dict[str, HostResult]:
     """Converge all hosts in parallel; the result is by the target's name, and no failure hides another.
 
-    ``check`` reports what would change, and changes nothing. ``on_event`` is called from the hosts' threads.
+    ``check`` reports what would change, and changes nothing. ``on_event`` is called from the hosts' threads;
+    what it raises ends all hosts' runs and is raised here.
     ``state_directory`` on the host holds the lock and the marks of a run that was killed: by default
     /var/lib/ansible_like, for a user who isn't root ~/.local/state/ansible_like.
     Raises BadPlay before anything is sent when a desired state can't be used; all else is in the results.
@@ -56,13 +58,14 @@ def apply(
     runs = [_HostRun(target, hosts[target], on_event or (lambda _: None)) for target in hosts]
     with ThreadPoolExecutor(max_workers=len(hosts), thread_name_prefix="host") as pool:
         try:
-            done = list(pool.map(lambda run: run.outcome(connect_deadline_s, check, state_directory), runs))
+            futures = [pool.submit(run.outcome, connect_deadline_s, check, state_directory) for run in runs]
+            done = {result.host: result for result in (future.result() for future in as_completed(futures))}
         except BaseException:
-            # Ctrl-C: without this the pool would wait until every host had come to its own end
+            # Ctrl-C, or the caller's own: else the pool would wait until every host had come to its end
             for run in runs:
                 run.cancel()
             raise
-    return {result.host: result for result in done}
+    return {target.name: done[target.name] for target in hosts}
 
 
 class _HostRun:
@@ -89,13 +92,6 @@ class _HostRun:
                 self._lead(self._connection, check, state_directory)
         except EngineError as known:
             error = known
-        except Exception as fault:  # noqa: BLE001 - whatever it is, it must not hide another host's outcome
-            error = EngineError(
-                self._target.name,
-                f"a fault of the engine when {self._at}: {type(fault).__name__}: {fault}",
-                "report it with this text",
-            )
-            error.__cause__ = fault
         return HostResult(self._target.name, tuple(self._results), error)
 
     def cancel(self) -> None:
@@ -115,18 +111,21 @@ class _HostRun:
         }
         command = shlex.join([*connection.elevation(self._target.sudo), *program.ARGUMENTS])
         with connection.channel(command) as channel:
-            try:
+            # a program that could not start closes the channel under our hands, and says why on stderr
+            with contextlib.suppress(OSError):
                 channel.sendall(program.payload(desired))
-                for line in _lines(channel):
-                    self._hear(json.loads(line))
-            except (OSError, EOFError, paramiko.SSHException) as error:
-                # a program that could not start closes the channel under our hands and says why on stderr
-                if not channel.exit_status_ready():
-                    raise connection.lost(self._at, error) from error
+            for line in _lines(channel):
+                self._hear(line)
             if not self._ended:
                 raise self._broken(connection, channel)
 
-    def _hear(self, said: Mapping[str, Any]) -> None:
+    def _hear(self, line: bytes) -> None:
+        try:
+            said = json.loads(line)
+        except ValueError:
+            if self._heard:
+                raise
+            return  # what a login shell's start-up files print
         self._heard = True
         if "busy" in said:
             raise HostBusy(

@@ -120,24 +120,28 @@ class Convergence:
         self._channel.say(end=True)
 
     def _step(self, index: int, step: Operation) -> dict[str, Any]:
-        handler = HANDLERS[type(step)]
-        facts = handler.read(step)
-        references = references_of(step)
-        if isinstance(step, (operations.Service, operations.Command)):
-            changed = bool(self._changed.intersection(references)) or self._pending.is_due(step.title)
-            plan = handler.plan(step, facts, changed)
-        else:
-            plan = handler.plan(step, facts)
+        plan = self._plan(step)
         outcome = {"status": _status(plan, self._check), "why": plan.why, "diff": plan.diff}
         if plan.actions and not self._check:
             if plan.changes:
                 self._pending.add(self._dependants(index, step))
             outcome.update(self._perform(index, plan))
+        if plan.again and not self._check:
+            rest = self._plan(step)
+            outcome.update(self._perform(index, rest), diff=f"{plan.diff}\n{rest.diff}")
         if outcome["status"] == "changed":
             self._changed.update(names_of(step))
         if not self._check:
             self._pending.remove(step.title)
         return outcome
+
+    def _plan(self, step: Operation) -> Plan:
+        handler = HANDLERS[type(step)]
+        facts = handler.read(step)
+        if not isinstance(step, (operations.Service, operations.Command)):
+            return handler.plan(step, facts)
+        changed = bool(self._changed.intersection(references_of(step))) or self._pending.is_due(step.title)
+        return handler.plan(step, facts, changed)
 
     def _perform(self, index: int, plan: Plan) -> dict[str, Any]:
         """Do what is planned; gives what the plan alone could not know of the outcome."""

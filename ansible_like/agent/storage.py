@@ -131,25 +131,15 @@ def plan_store(op: InstanceStore, facts: StoreFacts) -> Plan:
         return plan_mount(mount, facts.mount)
     kinds = {device.filesystem for device in facts.devices}
     if kinds == {"linux_raid_member"}:
-        action = Run(("mdadm", "--assemble", "--run", mount.device, *op.devices))
-        # what is in it is only known when it runs: it holds what we made, so it is not formatted
-        rest = plan_mount(
-            mount, facts.mount._replace(device=DeviceFacts(True, op.filesystem, facts.devices[0].uuid))
-        )
-        diff = f"+ {mount.device} of {', '.join(op.devices)} (assembled)"
+        argv: tuple[str, ...] = ("mdadm", "--assemble", "--run", mount.device, *op.devices)
     elif kinds == {""}:
         count = f"--raid-devices={len(op.devices)}"
-        action = Run(
-            ("mdadm", "--create", mount.device, "--run", "--level=0", count, *op.devices), deadline_s=MKFS_S
-        )
-        rest = plan_mount(mount, facts.mount._replace(device=DeviceFacts(exists=True)))
-        diff = f"+ {mount.device} of {', '.join(op.devices)} (RAID 0)"
+        argv = ("mdadm", "--create", mount.device, "--run", "--level=0", count, *op.devices)
     else:
-        held = (
-            f"{path} holds {device.filesystem}" for path, device in _pairs(op, facts) if device.filesystem
-        )
+        held = [f"{path} holds {each.filesystem}" for path, each in _pairs(op, facts) if each.filesystem]
         raise Refused(f"{'; '.join(held)}: they are left as they are")
-    return Plan((action, *rest.actions), "array", f"{diff}\n{rest.diff}")
+    diff = f"+ {mount.device} of {', '.join(op.devices)} at {op.path}"
+    return Plan((Run(argv, deadline_s=MKFS_S),), "array", diff, again=True)
 
 
 def _mount_of(op: InstanceStore, devices: tuple[DeviceFacts, ...], free_array: str) -> Mount:

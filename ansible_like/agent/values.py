@@ -107,6 +107,8 @@ class Plan(NamedTuple):
     """Not all is as wanted, and that is tolerated: ``why`` says what was left out."""
     changes: bool = True
     """False: the actions only wait, and leave the host as it was."""
+    again: bool = False
+    """The actions bring facts to light that the rest of the plan depends on: read them and plan once more."""
 
 
 def nothing(why: str) -> Plan:

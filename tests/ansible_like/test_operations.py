@@ -1,0 +1,103 @@
+"""Operations are plain data: they travel whole, hide their secrets, and have a digest."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from ansible_like.operations import (
+    KINDS,
+    Absent,
+    Command,
+    Directory,
+    File,
+    Group,
+    InstanceStore,
+    Link,
+    Mount,
+    Operation,
+    Package,
+    Service,
+    Sysctl,
+    User,
+    WaitFor,
+    decode,
+    digest,
+    encode,
+    names_of,
+)
+
+EVERY_KIND: tuple[Operation, ...] = (
+    File("/etc/motd", "grüße\n", mode=0o600, secret=True),
+    File("/opt/blob", b"\x00\xff"),
+    Directory("/srv/models", owner="vllm", group="vllm"),
+    Absent("/etc/old"),
+    Link("/opt/current", "/opt/v2"),
+    Package(("curl", "xfsprogs=1.2"), lock_timeout_s=5),
+    Group("vllm"),
+    User("vllm", "/var/lib/vllm", "/usr/sbin/nologin", groups=("video",)),
+    Sysctl({"net.core.somaxconn": "4096"}, tolerate_missing=True),
+    Service("vllm.service", running=True, restart_when_changed=("/etc/motd",)),
+    Mount("/dev/sdf", "/models", "ext4"),
+    InstanceStore(("/dev/nvme1n1", "/dev/nvme2n1"), "/scratch"),
+    Command(("echo", "a b"), environment={"$base64": "x", "base64": "y"}, secret_stdin="hunter22"),
+    Command("cd /tmp && ls", unless="test -e /x", when_changed=("/etc/motd",)),
+    WaitFor(port=22, path="/run/x", unit="ssh.service"),
+)
+
+
+def test_every_kind_is_tried_here() -> None:
+    assert {type(operation).__name__ for operation in EVERY_KIND} == set(KINDS)
+
+
+@pytest.mark.parametrize("operation", EVERY_KIND, ids=lambda operation: operation.title)
+def test_what_arrives_is_what_was_sent(operation: Operation) -> None:
+    import json
+
+    assert decode(json.loads(json.dumps(encode(operation)))) == operation
+
+
+def test_a_digest_changes_with_every_field_also_with_a_secret() -> None:
+    base = digest(EVERY_KIND)
+    assert digest(list(EVERY_KIND)) == base
+    for index, operation in enumerate(EVERY_KIND):
+        if isinstance(operation, File) and operation.secret:
+            changed = dataclasses.replace(operation, content="other")
+            assert digest((*EVERY_KIND[:index], changed, *EVERY_KIND[index + 1 :])) != base
+        if isinstance(operation, Command) and operation.secret_stdin:
+            changed_command = dataclasses.replace(operation, secret_stdin="other")
+            assert digest((*EVERY_KIND[:index], changed_command, *EVERY_KIND[index + 1 :])) != base
+    assert digest(EVERY_KIND[:-1]) != base
+    assert digest(tuple(reversed(EVERY_KIND))) != base
+
+
+def test_no_content_and_no_secret_is_in_a_repr() -> None:
+    shown = repr(EVERY_KIND)
+    assert "hunter22" not in shown
+    assert "grüße" not in shown
+
+
+def test_titles_and_names() -> None:
+    assert [operation.title for operation in EVERY_KIND] == [
+        "file /etc/motd",
+        "file /opt/blob",
+        "directory /srv/models",
+        "absent /etc/old",
+        "link /opt/current",
+        "packages curl xfsprogs=1.2",
+        "group vllm",
+        "user vllm",
+        "sysctl /etc/sysctl.d/60-ansible-like.conf",
+        "service vllm.service",
+        "mount /models",
+        "instance store /scratch",
+        "command echo 'a b'",
+        "command cd /tmp && ls",
+        "wait for port 127.0.0.1:22, path /run/x, unit ssh.service",
+    ]
+    assert Command("set -e\nmake", name="build it").title == "command build it"
+    assert Command("x" * 100).title == "command " + "x" * 71 + "…"
+    assert Command("set -e\nmake").title == "command set -e"
+    assert names_of(Service("a.service")) == ("service a.service", "a.service")
+    assert names_of(File("/a", "")) == ("file /a", "/a")
