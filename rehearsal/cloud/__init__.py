@@ -46,7 +46,7 @@ class InstanceStatus:
     instance_type: str
     state: str
     address: str | None
-    reason: str | None
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,23 @@ class CloudStatus:
     boots: bool = False
     instances: tuple[InstanceStatus, ...] = ()
 
+    def __str__(self) -> str:
+        if self.pid is None:
+            return "no cloud runs"
+        kind = "instances boot" if self.boots else "instances are only listed"
+        rows = [
+            f"{i.instance_id}  {i.state:13}  {i.address or '-':15}  {i.instance_type:15}  {i.name}  {i.reason}"
+            for i in self.instances
+        ]
+        head = f"the cloud runs: pid {self.pid}, since {self.since}, at {self.endpoint}; {kind}"
+        return "\n".join([head, *(row.rstrip() for row in rows)])
+
 
 def start(boot: bool = True) -> CloudInfo:
     """Starts the cloud, or takes over what a killed daemon left; returns when the API answers.
 
-    With `boot` False instances are listed as running at once and no node boots. Raises `BadInput` where this machine
-    cannot run it, `Failure` where the daemon did not come up.
+    With `boot` False instances are listed as running at once and no node boots. Raises `BadInput` where this
+    machine cannot run it, `Failure` where the daemon did not come up.
     """
     problems = list(_problems(boot))
     if problems:
@@ -148,10 +159,26 @@ def _problems(boot: bool) -> Iterator[Problem]:
             yield Problem(tool, "not installed", f"apt-get install {package}, or run scripts/setup")
         try:
             _image()
-        except BadInput as problem:
-            yield from problem.problems
+        except Failure as failure:
+            yield Problem("image", failure.what, failure.remedy)
+        yield from _closed_chains()
     yield from _held_already(boot)
     yield from _too_full()
+
+
+def _closed_chains() -> Iterator[Problem]:
+    """Docker and ufw set iptables to drop what they don't know; the nodes' packets go through it too."""
+    if shutil.which("iptables") is None:
+        return
+    ours = f"{places.BRIDGE_PREFIX}+"
+    for chain, directions in (("FORWARD", "io"), ("INPUT", "i")):
+        rules = subprocess.run(["iptables", "-S", chain], capture_output=True, text=True, check=False).stdout
+        if f"-P {chain} DROP" in rules and ours not in rules:
+            yield Problem(
+                f"iptables {chain}",
+                "its policy is DROP, which would cut nodes off from each other and from the AWS API",
+                "; ".join(f"iptables -I {chain} -{d} {ours} -j ACCEPT" for d in directions),
+            )
 
 
 def _held_already(boot: bool) -> Iterator[Problem]:
@@ -207,6 +234,7 @@ def _port_holder(port: int) -> str:
 
 
 def _image() -> Path:
-    from rehearsal.image import image_root  # noqa: PLC0415 - only a cloud that boots nodes needs one
+    from rehearsal import image  # noqa: PLC0415 - only a cloud that boots nodes needs one
 
-    return image_root()
+    image.verify()
+    return image.root()

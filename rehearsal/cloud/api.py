@@ -23,8 +23,11 @@ SCOPE = re.compile(r"Credential=[^/]+/\d+/([a-z0-9-]+)/")
 
 @dataclass
 class Api:
-    """The WSGI application. `changed` is called under the lock after each request that may have changed something;
-    `pages` are the cloud's own answers: name → a function giving what is sent as JSON."""
+    """The WSGI application.
+
+    `changed` is called under the lock after each request that may have changed something; `pages` are the
+    cloud's own answers: name → a function giving what is sent as JSON.
+    """
 
     lock: threading.RLock
     plant: Callable[[str], bool]
@@ -64,7 +67,7 @@ def region_of(environ: Environ) -> str:
 
 
 def only_reads(environ: Environ, body: bytes) -> bool:
-    """Whether the request by its kind changes nothing: the operation's name, or the method where it has none."""
+    """Whether the request changes nothing, by its operation's name, or its method where it has none."""
     if environ["REQUEST_METHOD"] in ("GET", "HEAD", "OPTIONS"):
         return True
     if target := environ.get("HTTP_X_AMZ_TARGET", ""):

@@ -12,11 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cluster.problems import Failure
-from rehearsal.cloud import ec2, machine, places, seeds, state
+from rehearsal.cloud import ec2, machine, network, places, seeds, state
 from rehearsal.cloud.api import Api, Servers
 from rehearsal.cloud.inventory import inventory
-from rehearsal.cloud.lock import Running, sole
+from rehearsal.cloud.lock import sole
 from rehearsal.cloud.metadata import MetadataService
 from rehearsal.cloud.reconciler import Reconciler, cloud_backends, instance_at
 
@@ -24,11 +23,12 @@ log = logging.getLogger(__name__)
 
 
 def serve(image: Path | None, since: str, ready: Callable[[], None]) -> None:
-    """Runs the cloud until SIGTERM; nodes boot from `image`, or none do where it is None. Calls `ready` when the
-    API answers."""
+    """Runs the cloud until SIGTERM; nodes boot from `image`, or none do where it is None.
+
+    Calls `ready` when the API answers.
+    """
     lock = threading.RLock()
-    boots = image is not None
-    ec2.install(boots, machine.console)
+    ec2.install(_Host() if image else None)
     if state.load(places.SNAPSHOT):
         log.info("state of an earlier daemon loaded")
     stopping = threading.Event()
@@ -48,7 +48,7 @@ def serve(image: Path | None, since: str, ready: Callable[[], None]) -> None:
         if reconciler:
             reconciler.wake()
 
-    pages: dict[str, Any] = {"status": lambda: _status(boots, since), "inventory": inventory}
+    pages: dict[str, Any] = {"status": lambda: _status(image is not None, since), "inventory": inventory}
     api = Api(lock, seeds.plant, changed, pages)
     api_servers = Servers(api, places.API_PORT)
     metadata_servers = Servers(_locked(lock, MetadataService(instance_at)), places.METADATA_PORT)
@@ -74,6 +74,16 @@ def serve(image: Path | None, since: str, ready: Callable[[], None]) -> None:
     else:
         stopping.wait()
     log.info("stopped; nodes that run go on running")
+
+
+class _Host:
+    """This machine, as EC2 asks of it."""
+
+    def console(self, instance_id: str) -> bytes:
+        return machine.console(instance_id)
+
+    def conflict(self, cidr: str, vpc_id: str | None) -> str | None:
+        return network.conflict(cidr, vpc_id)
 
 
 def _locked(lock: threading.RLock, application: Any) -> Any:
@@ -124,10 +134,10 @@ def main() -> int:
         try:
             with sole() as since:
                 serve(options.image, since, ready)
-        except (Running, Failure, OSError) as problem:
+        except Exception as problem:
             log.exception("the cloud ends")
             if not pipe.closed:
-                pipe.write(json.dumps({"error": str(problem)}))
+                pipe.write(json.dumps({"error": f"{type(problem).__name__}: {problem}"}))
             return 1
     return 0
 

@@ -1,8 +1,8 @@
 """EC2 where moto stops short of it: what RunInstances takes from a launch template, client tokens, placement
 groups, addresses that fit the subnet, states that follow the machine, refusals while something is in use."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import Any, ClassVar, Protocol
 
 from moto import settings
 from moto.core.responses import ActionResult, EmptyResult
@@ -10,7 +10,7 @@ from moto.core.types import Base64EncodedString
 from moto.core.utils import utcnow
 from moto.ec2 import urls
 from moto.ec2.exceptions import DependencyViolationError, EC2ClientError
-from moto.ec2.models import EC2Backend, elastic_network_interfaces, ec2_backends
+from moto.ec2.models import EC2Backend, ec2_backends, elastic_network_interfaces
 from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.instances import Instance, InstanceState, Reservation
@@ -19,11 +19,21 @@ from moto.ec2.responses import EC2Response
 
 from rehearsal.cloud import launch
 
-NO_TOKEN = "ABCDE"
+NO_TOKEN = "ABCDE"  # noqa: S105 - names a request, opens nothing
 """What moto fills in where a request has no client token."""
 
 PENDING, RUNNING, SHUTTING_DOWN, STOPPING, STOPPED = (0, 16, 32, 64, 80)
 STATE_NAMES = {PENDING: "pending", SHUTTING_DOWN: "shutting-down", STOPPING: "stopping"}
+
+
+class Host(Protocol):
+    """What EC2 asks of the machine that its instances boot on."""
+
+    def console(self, instance_id: str) -> bytes:
+        """What the instance has written to its console so far."""
+
+    def conflict(self, cidr: str, vpc_id: str | None) -> str | None:
+        """Why this range cannot be used on this machine, or None; the VPC's own use of it is no conflict."""
 
 
 class PlacementGroup(TaggedEC2Resource):
@@ -120,6 +130,12 @@ class CloudEC2Backend(EC2Backend):
             return former
         return super().associate_iam_instance_profile(instance_id, *args, **kwargs)
 
+    def modify_instance_security_groups(self, instance_id: str, new_group_id_list: list[str]) -> Instance:
+        """moto leaves the interface with the groups it had."""
+        instance = super().modify_instance_security_groups(instance_id, new_group_id_list)
+        instance.nics[0]._group_set = list(instance.security_groups)
+        return instance
+
     # --- addresses
 
     def free_address(self, subnet: Subnet) -> str:
@@ -184,8 +200,8 @@ class CloudEC2Backend(EC2Backend):
 class CloudEC2Response(EC2Response):
     """The requests that moto answers otherwise than EC2, or not at all."""
 
-    console: ClassVar[Callable[[str], bytes]] = staticmethod(lambda _instance_id: b"")
-    """An instance's console so far; set by `install`."""
+    host: ClassVar["Host | None"] = None
+    """The machine that the instances boot on; None where they are only listed. Set by `install`."""
 
     def run_instances(self) -> ActionResult:
         backend: CloudEC2Backend = self.ec2_backend
@@ -202,10 +218,27 @@ class CloudEC2Response(EC2Response):
             raise EC2ClientError(
                 "InvalidPlacementGroup.Unknown", f"The Placement Group '{group}' is unknown."
             )
+        self._refuse_conflict()
         result = super().run_instances()
         for instance in self._launched(result):
             launch.amend(instance, request)
         return result
+
+    def create_vpc(self) -> ActionResult:
+        """Refuses a range that this machine needs for itself: better now than with half a cluster made."""
+        cidr = self._get_param("CidrBlock")
+        if self.host and cidr and (conflict := self.host.conflict(cidr, None)):
+            raise EC2ClientError("InvalidVpc.Range", conflict)
+        return super().create_vpc()
+
+    def _refuse_conflict(self) -> None:
+        interfaces = self.params["NetworkInterfaces"]
+        subnet_id = self.params.get("SubnetId") or (interfaces[0].get("SubnetId") if interfaces else None)
+        if not self.host or not subnet_id:
+            return
+        subnet = self.ec2_backend.get_subnet(subnet_id)
+        if conflict := self.host.conflict(str(subnet.cidr), subnet.vpc_id):
+            raise EC2ClientError("InvalidSubnet.Conflict", conflict)
 
     def _template_data(self) -> dict[str, Any]:
         template = self.params.get("LaunchTemplate")
@@ -220,7 +253,7 @@ class CloudEC2Response(EC2Response):
     def get_console_output(self) -> ActionResult:
         """The newest 64 KiB, as EC2 keeps them."""
         instance = self.ec2_backend.get_instance(self._get_param("InstanceId"))
-        text = type(self).console(instance.id)[-65536:].decode(errors="replace")
+        text = self.host.console(instance.id)[-65536:].decode(errors="replace") if self.host else ""
         return ActionResult(
             {
                 "InstanceId": instance.id,
@@ -293,13 +326,16 @@ def _state(instance: Instance) -> InstanceState:
     return InstanceState(instance.state, instance.state_code)
 
 
-def install(boots: bool, console: Callable[[str], bytes]) -> None:
-    """Puts this EC2 in moto's place, for the life of the process; before the first region is used."""
+def install(host: Host | None) -> None:
+    """Puts this EC2 in moto's place, for the life of the process; before the first region is used.
+
+    Instances are machines on `host`, or only entries in a list where it is None.
+    """
     settings.ENABLE_AMI_VALIDATION = True
     settings.ENABLE_KEYPAIR_VALIDATION = True
     settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = True
-    CloudEC2Backend.boots = boots
-    CloudEC2Response.console = staticmethod(console)
+    CloudEC2Backend.boots = host is not None
+    CloudEC2Response.host = host
     ec2_backends.backend = CloudEC2Backend
     urls.url_paths["{0}/"] = CloudEC2Response.dispatch
     elastic_network_interfaces.Attachment = CardAttachment  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Security groups as one nftables table: a pure function from values to the table's text, and its application.
+"""Security groups as one nftables table: a pure function from values to its text, and its application.
 
 Bridged packets between nodes pass the inet forward hook (bridge-nf-call-iptables), so one table judges
 node to node, node to the world, and the host to a node. As on EC2: nothing comes in unless a rule of the

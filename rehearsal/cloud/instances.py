@@ -1,4 +1,4 @@
-"""From what moto lists to what should run: values, and the steps from what is to what should be. No effects."""
+"""From what moto lists to what should run: values, and the steps from what is to what should be."""
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping
@@ -184,7 +184,7 @@ def _volumes(instance: Instance, backend: CloudEC2Backend) -> tuple[Disk, tuple[
 
 
 def public_key(instance: Instance) -> str:
-    """The instance's key pair as one line of OpenSSH's form; empty for none, or one that was deleted since."""
+    """The instance's key pair as one line of OpenSSH's form; empty for none, or one deleted since."""
     pair = instance.ec2_backend.key_pairs.get(instance.key_name or "")
     if pair is None:
         return ""

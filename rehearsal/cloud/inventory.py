@@ -1,4 +1,4 @@
-"""What the account holds, by kind: for an audit that wants to know what was left. Gone things are not in it."""
+"""What the account holds now, by kind: for an audit that wants to know what was left."""
 
 from collections.abc import Iterator
 
@@ -12,8 +12,7 @@ from rehearsal.cloud.seeds import IMAGES
 
 
 def inventory() -> dict[str, list[str]]:
-    """Kind → ids, sorted; kinds with nothing are absent. What every account has from the start (default VPCs and
-    all in them, public images) counts too: compare two inventories."""
+    """Kind → ids, sorted; kinds with nothing are absent. Default VPCs and all in them count: compare two."""
     found: dict[str, list[str]] = {}
     for kind, name in _all():
         found.setdefault(kind, []).append(name)

@@ -6,13 +6,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from moto.ec2.models.instances import Instance
+from moto.ec2.utils import convert_tag_spec
 
 Request = Mapping[str, Any]
 
 
 def complete(request: Request, template: Request) -> dict[str, Any]:
-    """The request with the template's data under it: scalars and lists of the request win whole, tags add up."""
-    merged = {**template, **{key: value for key, value in request.items() if value not in (None, [], {})}}
+    """The request with the template's data under it: the request's values win whole, tags add up."""
+    # moto takes the template's user data by itself, in a form of its own.
+    under = {key: value for key, value in template.items() if key != "UserData"}
+    merged = {**under, **{key: value for key, value in request.items() if value not in (None, [], {})}}
     tags = [*template.get("TagSpecifications", []), *request.get("TagSpecifications", [])]
     if tags:
         merged["TagSpecifications"] = tags
@@ -42,8 +45,10 @@ def numbered(interfaces: Iterable[Request]) -> list[dict[str, Any]]:
 
 def amend(instance: Instance, request: Request) -> None:
     """Puts on a launched instance what moto dropped of the request."""
-    _amend_interfaces(instance, request.get("NetworkInterfaces", []))
+    tags = convert_tag_spec(request.get("TagSpecifications", [])).get("network-interface", {})
+    _amend_interfaces(instance, request.get("NetworkInterfaces", []), tags)
     _amend_volumes(instance, request["BlockDeviceMappings"])
+    instance.security_groups = instance.security_groups or list(instance.nics[0]._group_set)
     placement = request.get("Placement", {})
     instance.placement.group_name = placement.get("GroupName", "")
     market = request.get("InstanceMarketOptions", {}).get("MarketType")
@@ -60,9 +65,10 @@ def amend(instance: Instance, request: Request) -> None:
         )
 
 
-def _amend_interfaces(instance: Instance, wanted: Iterable[Request]) -> None:
+def _amend_interfaces(instance: Instance, wanted: Iterable[Request], tags: dict[str, str]) -> None:
     for interface in instance.nics.values():
         interface.delete_on_termination = True
+        interface.add_tags(tags)
     for position, spec in enumerate(wanted):
         interface = instance.nics[position]
         interface.device_index = spec.get("DeviceIndex", 0)

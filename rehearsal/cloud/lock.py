@@ -21,7 +21,7 @@ class Running(Exception):  # noqa: N818 - a fact, not a fault
 
 @contextmanager
 def sole() -> Iterator[str]:
-    """Holds the cloud's lock, and gives the time since when; raises `Running` where another process has it."""
+    """Holds the cloud's lock, and gives the time since when; raises `Running` where another has it."""
     places.LOCK.parent.mkdir(parents=True, exist_ok=True)
     with places.LOCK.open("a+") as file:
         try:

@@ -139,11 +139,18 @@ def release(instance_id: str) -> None:
     process = recorded(instance_id)
     for volume_id in process.volumes if process else ():
         volumes.detach(volume_id)
-    if cgroup := cgroup_folder(instance_id):
-        remove_cgroup(cgroup)
-    with contextlib.suppress(FileNotFoundError):  # nspawn leaves this one behind
-        (PROPAGATE / instance_id).rmdir()
+    forget(instance_id)
     (folder / "process.json").unlink(missing_ok=True)
+
+
+def forget(instance_id: str) -> None:
+    """Removes what the kernel and nspawn keep of a node that has ended."""
+    cgroup = cgroup_folder(instance_id)
+    if cgroup and cgroup.exists():
+        for path, _, _ in os.walk(cgroup, topdown=False):
+            Path(path).rmdir()
+    with contextlib.suppress(FileNotFoundError):
+        (PROPAGATE / instance_id).rmdir()
 
 
 def console(instance_id: str) -> bytes:
@@ -157,21 +164,12 @@ def console(instance_id: str) -> bytes:
 def cgroup_folder(instance_id: str) -> Path | None:
     """A control group of the node's own, where there is no systemd to give one (nspawn asks it for a scope).
 
-    Without it all nodes would share one tree, and systemd in one node would find the other's services in its own.
+    Without it all nodes would share one tree, and systemd in one node would take the other's services for its.
     """
     if Path("/run/systemd/system").exists():
         return None
     named = Path("/sys/fs/cgroup/systemd")
     return (named if named.is_mount() else Path("/sys/fs/cgroup")) / f"drydock-{instance_id}"
-
-
-def remove_cgroup(folder: Path) -> bool:
-    """Removes an empty tree of control groups; whether it was there."""
-    if not folder.exists():
-        return False
-    for path, _, _ in os.walk(folder, topdown=False):
-        Path(path).rmdir()
-    return True
 
 
 def _mount(machine: Machine, image: Path) -> Path:

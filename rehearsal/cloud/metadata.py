@@ -1,4 +1,4 @@
-"""The instance metadata service, version 2 only: who asks is told by the source address, a token is needed."""
+"""The instance metadata service, version 2 only: the source address tells who asks, a token is needed."""
 
 import base64
 import json
@@ -55,9 +55,7 @@ class MetadataService:
         if not self._valid(request.headers.get("X-aws-ec2-metadata-token", ""), address):
             return Response("401 - Unauthorized\n", 401)
         version, _, rest = path.lstrip("/").partition("/")
-        if not version:
-            return Response("latest")
-        found = self._find(instance, rest)
+        found = self._find(instance, rest) if version else "latest"
         return (
             Response("404 - Not Found\n", 404)
             if found is None
@@ -145,7 +143,7 @@ def lookup(tree: dict[str, str], path: str) -> str | None:
 
 
 def facts(instance: Instance) -> dict[str, str]:
-    """The part of meta-data that needs no credentials: path → value. Notices that were not given are absent."""
+    """The part of meta-data that needs no credentials: path → value. Notices not given are absent."""
     interface = instance.nics[0]
     subnet = interface.subnet
     vpc = instance.ec2_backend.vpcs[subnet.vpc_id]

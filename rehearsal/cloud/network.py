@@ -1,7 +1,7 @@
 """The host's part of the network: a bridge per VPC that holds the routers' addresses, and kernel settings."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def set_kernel() -> None:
     absent = [name for name in SETTINGS if not _setting(name).exists()]
     if absent:
         raise Failure(
-            f"this kernel has no setting {', '.join(absent)}: without bridge netfilter security groups do not hold",
+            f"this kernel has no {', '.join(absent)}: without it security groups do not hold",
             "install the kernel's br_netfilter module (`modprobe br_netfilter`)",
         )
     if not places.HOST_SETTINGS.exists():
@@ -82,14 +82,21 @@ def remove_bridges() -> list[str]:
     return [f"bridge {name}" for name in bridges() if attempt("ip", "link", "delete", name)]
 
 
-def overlaps(cidr: str, ours: Iterable[str]) -> str | None:
-    """The host's route that covers part of this range, as text; None if the range is free. `ours`: our bridges."""
+def conflict(cidr: str, vpc_id: str | None) -> str | None:
+    """Why a VPC cannot have this range here: a route of the host covers part of it. None if it is free.
+
+    The bridge of `vpc_id` does not count; without one, no bridge of ours does.
+    """
+    ours = {places.bridge_name(vpc_id)} if vpc_id else bridges().keys()
     wanted = IPv4Network(cidr, strict=False)
     for route in json.loads(run("ip", "-json", "-4", "route", "show") or "[]"):
         if route["dst"] == "default" or route.get("dev") in ours:
             continue
         if IPv4Network(route["dst"], strict=False).overlaps(wanted):
-            return f"{route['dst']} on {route.get('dev', '?')}"
+            return (
+                f"The range {cidr} overlaps {route['dst']}, which this machine reaches through"
+                f" {route.get('dev', '?')}; choose another range (drydock:network.vpcCidr)."
+            )
     return None
 
 

@@ -1,5 +1,7 @@
-"""Makes the running nodes, bridges and rules equal to what the API lists. Woken by each change and each node's end;
-nothing here waits for a node."""
+"""Makes the running nodes, bridges and rules equal to what the API lists.
+
+Woken by each change and by each node's end; nothing here waits for a node.
+"""
 
 import contextlib
 import logging
@@ -67,7 +69,7 @@ class Reconciler:
                     while self._once():
                         pass
                     self._retry_at = None
-                except Exception:  # noqa: BLE001 - one bad pass must not end the cloud for all
+                except Exception:
                     log.exception("could not reconcile; tried again in %.0f s", RETRY_S)
                     self._retry_at = time.monotonic() + RETRY_S
             self._wait()

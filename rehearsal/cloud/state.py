@@ -1,10 +1,9 @@
-"""The API's whole memory on disk, written after each request that changed it, read back by the next daemon."""
+"""The API's whole memory on disk, written after each request that changed it, read by the next daemon."""
 
-import copyreg
 import marshal
 import pickle
 import sys
-import time
+from collections import defaultdict
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -26,12 +25,11 @@ Snapshot = dict[str, dict[str, dict[str, Any]]]
 """Service → account → region → moto's backend."""
 
 
-def save(folder: Path) -> float:
-    """Writes every backend in use, atomically; returns the seconds it took.
+def save(folder: Path) -> None:
+    """Writes every backend in use, atomically.
 
-    An object's bytes in S3 go to a file of their own the first time only: a snapshot does not copy the weights.
+    An object's bytes in S3 go to a file of their own, once: a snapshot does not copy the weights.
     """
-    began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     used: set[str] = set()
     new = folder / "backends.new"
@@ -41,7 +39,6 @@ def save(folder: Path) -> float:
     for blob in folder.glob("*.blob"):
         if blob.name not in used:
             blob.unlink()
-    return time.monotonic() - began
 
 
 def load(folder: Path) -> bool:
@@ -78,6 +75,11 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, value: object) -> Any:
         if isinstance(value, FunctionType) and "<locals>" in value.__qualname__ and not value.__closure__:
             return _function, (value.__module__, marshal.dumps(value.__code__))  # a default dict's factory
+        if (
+            isinstance(value, defaultdict) and type(value) is not defaultdict
+        ):  # its class makes its own factory
+            state = (vars(value), value.default_factory)
+            return _new, (type(value),), state, None, iter(value.items()), _fill_dictionary
         if isinstance(value, PRIVATE_KEYS):  # KMS holds one for the account's default encryption
             der = value.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
             return _private_key, (der,)
@@ -90,7 +92,7 @@ class _Pickler(pickle.Pickler):
             new.write_bytes(value.value)
             new.replace(blob)
         rest = {name: v for name, v in vars(value).items() if name not in ("_value_buffer", "lock")}
-        return copyreg.__newobj__, (FakeKey,), {**rest, "value": blob}, None, None, _fill  # type: ignore[attr-defined]
+        return _new, (FakeKey,), {**rest, "value": blob}, None, None, _fill_object
 
 
 def _function(module: str, code: bytes) -> FunctionType:
@@ -101,5 +103,14 @@ def _private_key(der: bytes) -> Any:
     return load_der_private_key(der, None)
 
 
-def _fill(key: FakeKey, saved: dict[str, Any]) -> None:
+def _new(cls: Any) -> Any:
+    return cls.__new__(cls)
+
+
+def _fill_dictionary(dictionary: defaultdict[Any, Any], saved: tuple[dict[str, Any], Any]) -> None:
+    vars(dictionary).update(saved[0])
+    dictionary.default_factory = saved[1]
+
+
+def _fill_object(key: FakeKey, saved: dict[str, Any]) -> None:
     key.__setstate__({**saved, "value": saved["value"].read_bytes()})

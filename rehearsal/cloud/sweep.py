@@ -15,8 +15,8 @@ DAEMON_TAKES_S = 10.0
 
 
 def sweep() -> list[str]:
-    """Removes daemon, nodes, mounts, loop devices, bridges, rules, control groups and files, in this order, and puts
-    kernel settings back. One line for each thing that was there."""
+    """Removes daemon, nodes, mounts, loop devices, bridges, rules and files, and puts kernel
+    settings back. One line for each thing that was there."""
     steps: tuple[Callable[[], list[str]], ...] = (
         _daemon,
         _nodes,
@@ -24,7 +24,7 @@ def sweep() -> list[str]:
         volumes.release_all,
         network.remove_bridges,
         lambda: [f"nftables table inet {places.NFT_TABLE}"] if firewall.remove() else [],
-        _cgroups,
+        _traces,
         network.restore_kernel,
         _files,
     )
@@ -45,8 +45,17 @@ def _daemon() -> list[str]:
 
 
 def _nodes() -> list[str]:
-    folders = sorted(places.MACHINES.iterdir()) if places.MACHINES.exists() else []
-    return [f"node {folder.name}" for folder in folders if machine.kill(folder.name)]
+    return [f"node {instance_id}" for instance_id in _known() if machine.kill(instance_id)]
+
+
+def _traces() -> list[str]:
+    for instance_id in _known():
+        machine.forget(instance_id)
+    return []
+
+
+def _known() -> list[str]:
+    return sorted(folder.name for folder in places.MACHINES.iterdir()) if places.MACHINES.exists() else []
 
 
 def _mounts() -> list[str]:
@@ -62,12 +71,6 @@ def _mounts() -> list[str]:
 def _mount_points() -> Iterator[Path]:
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         yield Path(line.split()[4].encode().decode("unicode_escape"))
-
-
-def _cgroups() -> list[str]:
-    folders = sorted(places.MACHINES.iterdir()) if places.MACHINES.exists() else []
-    found = [cgroup for folder in folders if (cgroup := machine.cgroup_folder(folder.name))]
-    return [f"control group {cgroup}" for cgroup in found if machine.remove_cgroup(cgroup)]
 
 
 def _files() -> list[str]:
