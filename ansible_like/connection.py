@@ -180,6 +180,11 @@ class Connection:
             "see whether the host is up, and run again: it goes on where it stopped",
         )
 
+    def is_lost(self) -> bool:
+        """Whether the connection itself has ended; one that is just ending gets a moment to have done so."""
+        self._transport.join(1)
+        return not self._transport.is_alive()
+
     def close(self) -> None:
         self._transport.close()
         _close(self._jump)
@@ -293,6 +298,8 @@ def _handshake(target: Target, transport: paramiko.Transport, limit_s: float) ->
         if "host key" in str(error):
             raise _mismatch(target, f"it has no key of a known kind ({', '.join(wanted)})") from error
         raise
+    if not transport.initial_kex_done:  # paramiko returns in silence when the time is up
+        raise _NotYet(f"the port is open, but SSH said nothing for {limit_s:g} s")
     shown = transport.get_remote_server_key()
     if (shown.get_name(), shown.get_base64()) not in known:
         raise _mismatch(target, f"it shows {shown.get_name()} SHA256:{shown.fingerprint.split(':')[-1]}")

@@ -176,12 +176,13 @@ class _HostRun:
                     f"{self._target.user} may not become root: {stderr.strip()}",
                     "let sudo take this user without a password (NOPASSWD), or connect as root",
                 )
-        if code == -1:
+        if code == -1 and connection.is_lost():
             return connection.lost(self._at)
         return EngineError(
             name,
-            f"the agent ended with exit code {code} when {self._at}:\n{stderr.strip()}",
-            "this is a fault of the engine or of the host's python3: report it with the text above",
+            f"the agent {f'ended with exit code {code}' if code != -1 else 'was killed'} when {self._at}"
+            + "".join(f"\n      {line}" for line in stderr.strip().splitlines()),
+            "see whether the host ran out of memory (`dmesg`); if not, report this as a fault of the engine",
         )
 
 

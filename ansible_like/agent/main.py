@@ -159,7 +159,7 @@ class Convergence:
             outcome = {"stdout_tail": last.stdout[-TAIL_CHARACTERS:], "exit_code": last.exit_code}
         if left_out:
             outcome["why"] = "; ".join(left_out)
-        if len(left_out) == len(plan.actions):
+        if left_out and len(left_out) == len(plan.actions):
             outcome["status"] = "skipped"
         return outcome
 

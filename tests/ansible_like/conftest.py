@@ -89,8 +89,9 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 class serve:  # noqa: N801 - used as a function
     """Run sshd in the foreground over a folder of keys until the block ends."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, more_config: str = "") -> None:
         self._server = Sshd(folder, port)
+        self._more_config = more_config
 
     def __enter__(self) -> Sshd:
         folder, port = self._server.folder, self._server.port
@@ -98,7 +99,7 @@ class serve:  # noqa: N801 - used as a function
         if getpass.getuser() == "root":
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         config = folder / "config"
-        config.write_text(CONFIG.format(folder=folder, port=port))
+        config.write_text(CONFIG.format(folder=folder, port=port) + self._more_config)
         assert SSHD
         command = [SSHD, "-D", "-e", "-f", str(config)]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

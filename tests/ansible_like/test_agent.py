@@ -1,0 +1,343 @@
+"""The agent as it runs on a host: what it does, what it says, and what it leaves (nothing)."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import signal
+import socket
+import stat
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_like.operations import Absent, Command, Directory, File, Link, Operation, Package, WaitFor
+from tests.ansible_like.agents import OLDEST, Agent
+
+ME = pwd.getpwuid(os.getuid()).pw_name
+MY_GROUP = grp.getgrgid(os.getgid()).gr_name
+Converge = Callable[..., list[dict[str, Any]]]
+
+
+def own_file(path: Path, content: str | bytes, **more: Any) -> File:
+    return File(str(path), content, owner=ME, group=MY_GROUP, **more)
+
+
+def own_directory(path: Path, **more: Any) -> Directory:
+    return Directory(str(path), owner=ME, group=MY_GROUP, **more)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "host").mkdir()
+    return tmp_path / "host"
+
+
+@pytest.fixture(params=["python3", OLDEST], ids=["this python", "python 3.8"])
+def converge(request: pytest.FixtureRequest, state: Path) -> Converge:
+    if request.param is None:
+        pytest.skip("no python 3.8 on this machine")
+
+    def run(operations: Sequence[Operation], **options: Any) -> list[dict[str, Any]]:
+        with Agent(operations, state, python=request.param, **options) as agent:
+            return agent.results()
+
+    return run
+
+
+def statuses(results: list[dict[str, Any]]) -> list[str]:
+    return [result["status"] for result in results]
+
+
+def test_the_second_run_finds_all_as_wanted_and_says_why(converge: Converge, place: Path) -> None:
+    operations: tuple[Operation, ...] = (
+        own_directory(place / "a", mode=0o750),
+        own_file(place / "a/text", "grüße\n", mode=0o640),
+        own_file(place / "a/blob", bytes(range(256)) * 4096),
+        Link(str(place / "current"), "a"),
+        Command(("touch", str(place / "made")), creates=str(place / "made")),
+        Command("echo 1 >> counted", unless=f"test -e {place}/a/text", name="guarded"),
+        Absent(str(place / "old")),
+    )
+    (place / "old").mkdir()
+    (place / "old" / "file").touch()
+
+    first = converge(operations)
+    assert statuses(first) == ["changed"] * 5 + ["ok", "changed"]
+    assert (place / "a/text").read_text() == "grüße\n"
+    assert (place / "a/blob").read_bytes() == bytes(range(256)) * 4096
+    assert stat.S_IMODE((place / "a").stat().st_mode) == 0o750
+    assert stat.S_IMODE((place / "a/text").stat().st_mode) == 0o640
+    assert (place / "current").readlink() == Path("a")
+    assert not (place / "old").exists()
+    before = (place / "a/text").stat().st_mtime_ns
+
+    second = converge(operations)
+    assert statuses(second) == ["ok"] * 7
+    assert all(result["why"] for result in second)
+    assert (place / "a/text").stat().st_mtime_ns == before
+    assert sorted(path.name for path in place.rglob("*")) == ["a", "blob", "current", "made", "text"]
+
+
+def test_check_mode_tells_the_change_and_makes_none(converge: Converge, place: Path, state: Path) -> None:
+    (place / "text").write_text("old\n")
+    results = converge(
+        (
+            own_file(place / "text", "new\n"),
+            own_directory(place / "folder"),
+            Command(("touch", str(place / "made"))),
+            Command(("touch", str(place / "after")), when_changed=(str(place / "text"),), name="after"),
+            WaitFor(path=str(place / "made")),
+        ),
+        check=True,
+    )
+    assert statuses(results) == ["changed"] * 4 + ["skipped"]
+    assert "-old\n+new" in results[0]["diff"]
+    assert [path.name for path in place.iterdir()] == ["text"]
+    assert (place / "text").read_text() == "old\n"
+    assert not state.exists()
+
+
+def test_a_failed_step_tells_its_command_code_and_last_lines_and_ends_the_run(
+    converge: Converge, place: Path
+) -> None:
+    (result,) = converge(
+        (
+            Command("seq 100; echo reason >&2; exit 7", name="doomed"),
+            own_file(place / "never", ""),
+        )
+    )
+    assert result["status"] == "failed"
+    assert result["exit_code"] == 7
+    assert result["stdout_tail"] == "reason"
+    assert "seq 100" in result["why"]
+    assert not (place / "never").exists()
+
+
+def test_a_missing_program_is_told_as_such(converge: Converge) -> None:
+    (result,) = converge((Command(("no-such-program", "x")),))
+    assert (result["status"], result["exit_code"]) == ("failed", 127)
+    assert "cannot be started" in result["stdout_tail"]
+
+
+def test_a_file_without_its_directory_or_owner_fails_and_leaves_nothing(
+    converge: Converge, place: Path
+) -> None:
+    (result,) = converge((own_file(place / "no/such", "x"),))
+    assert result["status"] == "failed"
+    assert "No such file or directory" in result["stdout_tail"]
+    (result,) = converge((File(str(place / "a"), "x", owner="no-such-user", group=MY_GROUP),))
+    assert result["stdout_tail"] == "no user 'no-such-user' on this host"
+    assert list(place.iterdir()) == []
+
+
+def test_progress_comes_line_by_line_while_the_command_runs(place: Path, state: Path) -> None:
+    fifo = place / "go on"
+    os.mkfifo(fifo)
+    script = f"echo PROGRESS 1 of 2; read line < '{fifo}'; echo not this; echo PROGRESS 2 of 2"
+    with Agent((Command(script, progress=True),), state) as agent:
+        assert agent.until(progress="1 of 2")
+        fifo.write_text("\n")
+        assert agent.event()["progress"] == "2 of 2"
+        assert agent.event()["status"] == "changed"
+
+
+def test_allowed_exit_codes_and_the_environment(converge: Converge) -> None:
+    results = converge(
+        (Command(("sh", "-c", 'echo "$COLOUR"; exit 3'), ok_codes=(0, 3), environment={"COLOUR": "blau ü"}),)
+    )
+    assert (results[0]["status"], results[0]["exit_code"]) == ("changed", 3)
+    assert results[0]["stdout_tail"] == "blau ü\n"
+
+
+def test_secrets_are_masked_in_everything_that_comes_back(state: Path, place: Path) -> None:
+    operations = (
+        own_file(place / "env", "API_KEY=topsecret99\n", mode=0o600, secret=True),
+        own_file(place / "plain", "key topsecret99\n"),
+        Command(
+            "cat; echo; echo PROGRESS topsecret99", progress=True, secret_stdin="pass-phrase", name="say"
+        ),
+        Command("echo topsecret99 >&2; exit 1", name="fail"),
+    )
+    with Agent(operations, state) as agent:
+        assert agent.process.stdout
+        assert agent.process.stderr
+        output, errors = agent.process.stdout.read(), agent.process.stderr.read()
+    assert (place / "env").read_text() == "API_KEY=topsecret99\n"
+    assert b"topsecret99" not in output + errors
+    assert b"pass-phrase" not in output + errors
+    assert output.count(b"********") >= 4
+
+
+def test_a_command_past_its_deadline_is_killed_with_all_its_children(converge: Converge, place: Path) -> None:
+    script = f"sleep 1000 & echo $! > {place}/child; echo so far; wait"
+    (result,) = converge((Command(script, deadline_s=0.5, name="endless"),))
+    assert result["status"] == "failed"
+    assert result["exit_code"] is None
+    assert result["stdout_tail"] == "did not end within 0.5 s and was killed\nso far"
+    assert_gone(int((place / "child").read_text()))
+
+
+def test_what_a_finished_command_left_running_is_killed(converge: Converge, place: Path) -> None:
+    script = f"sleep 1000 & echo $! > {place}/child"
+    (result,) = converge((Command(script, name="leaves one"),))
+    assert result["status"] == "changed"
+    assert result["duration_s"] < 60
+    assert_gone(int((place / "child").read_text()))
+
+
+@pytest.mark.parametrize("end", ["hang up", "SIGTERM", "SIGHUP"])
+def test_when_the_controller_goes_the_command_goes(place: Path, state: Path, end: str) -> None:
+    script = f"sleep 1000 & echo $$ $! > {place}/pids; echo PROGRESS up; wait"
+    with Agent((Command(script, progress=True), own_file(place / "never", "")), state) as agent:
+        agent.until(progress="up")
+        if end == "hang up":
+            agent.hang_up()
+        else:
+            agent.process.send_signal(getattr(signal, end))
+        assert agent.process.wait(timeout=30) == 1
+    for pid in (place / "pids").read_text().split():
+        assert_gone(int(pid))
+    assert not (place / "never").exists()
+
+
+def test_waiting_ends_when_the_controller_goes(place: Path, state: Path) -> None:
+    with Agent((WaitFor(path=str(place / "never"), deadline_s=1000),), state) as agent:
+        agent.until(status="started")
+        agent.hang_up()
+        assert agent.process.wait(timeout=30) == 1
+
+
+def test_wait_for_a_path_and_a_port(place: Path, state: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        operation = WaitFor(path=str(place / "flag"), port=server.getsockname()[1])
+        with Agent((operation,), state) as agent:
+            agent.until(status="started")
+            (place / "flag").touch()
+            result = agent.event()
+    assert result["status"] == "ok"
+
+
+def test_what_does_not_come_is_a_failure_that_names_it(converge: Converge, place: Path) -> None:
+    (result,) = converge((WaitFor(path=str(place / "never"), deadline_s=0),))
+    assert result["why"] == f"wait for {place}/never"
+    assert result["stdout_tail"] == "not there after 0 s"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    (result,) = converge((WaitFor(port=port, deadline_s=0),))
+    assert result["why"] == f"wait for 127.0.0.1:{port}"
+
+
+def test_a_hundred_megabytes_of_output_are_no_burden(converge: Converge) -> None:
+    (result,) = converge((Command("head -c 100000000 /dev/zero | tr '\\0' x; echo; echo the end"),))
+    assert result["status"] == "changed"
+    assert result["stdout_tail"].endswith("x\nthe end\n")
+    assert len(result["stdout_tail"]) <= 4000
+
+
+def test_broken_utf_8_is_replaced(converge: Converge) -> None:
+    (result,) = converge((Command("printf 'a\\377b'"),))
+    assert result["stdout_tail"] == "a\ufffdb"
+
+
+def test_locale_c_and_paths_in_utf_8(converge: Converge, place: Path) -> None:
+    environment = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    path = place / "größe 日本"
+    operations = (own_file(path, "ü"), Command(("cp", str(path), f"{path}2"), creates=f"{path}2"))
+    assert statuses(converge(operations, environment=environment)) == ["changed", "changed"]
+    assert path.read_text(encoding="utf-8") == "ü"
+    assert Path(f"{path}2").read_text(encoding="utf-8") == "ü"
+    assert statuses(converge(operations, environment=environment)) == ["ok", "ok"]
+
+
+def test_a_second_run_is_told_who_holds_the_host(place: Path, state: Path) -> None:
+    fifo = place / "go on"
+    os.mkfifo(fifo)
+    with Agent((Command(f"echo PROGRESS up; read line < '{fifo}'", progress=True),), state) as first:
+        first.until(progress="up")
+        with Agent((own_file(place / "other", ""),), state) as second:
+            (said,) = second.results()
+        assert said["busy"].startswith("process 1 on here, since 2")
+        assert not (place / "other").exists()
+        fifo.write_text("\n")
+        assert first.until(status="changed")
+    with Agent((own_file(place / "other", ""),), state) as third:
+        assert statuses(third.results()) == ["changed"]
+
+
+def test_a_change_is_acted_on_also_after_the_run_was_killed_in_between(place: Path, state: Path) -> None:
+    conf = own_file(place / "conf", "v1\n")
+    fifo = place / "fifo"
+    os.mkfifo(fifo)
+    act = Command(f"echo acted >> {place}/acts", when_changed=(str(place / "conf"),), name="act")
+    between = Command(f"echo PROGRESS here; read line < {fifo}", progress=True, name="between")
+    with Agent((conf, between, act), state) as killed:
+        killed.until(progress="here")
+        killed.process.kill()
+        killed.process.wait()
+    fifo.unlink()
+    assert not (place / "acts").exists()
+
+    with Agent((conf, act), state) as resumed:
+        assert statuses(resumed.results()) == ["ok", "changed"]
+    assert (place / "acts").read_text() == "acted\n"
+    with Agent((conf, act), state) as again:
+        assert statuses(again.results()) == ["ok", "ok"]
+    assert (place / "acts").read_text() == "acted\n"
+    assert sorted(path.name for path in state.iterdir()) == ["lock"]
+
+
+def test_a_change_whose_consequence_failed_is_still_to_be_acted_on(place: Path, state: Path) -> None:
+    conf = own_file(place / "conf", "v1\n")
+    act = Command(f"test -e {place}/ready", when_changed=(str(place / "conf"),), name="act")
+    with Agent((conf, act), state) as first:
+        assert statuses(first.results()) == ["changed", "failed"]
+    (place / "ready").touch()
+    with Agent((conf, act), state) as second:
+        assert statuses(second.results()) == ["ok", "changed"]
+
+
+def test_a_stale_temporary_of_a_power_loss_is_taken_away(converge: Converge, place: Path) -> None:
+    (place / ".conf.ansible_like").write_text("half")
+    assert statuses(converge((own_file(place / "conf", "whole"),))) == ["changed"]
+    assert [path.name for path in place.iterdir()] == ["conf"]
+    assert (place / "conf").read_text() == "whole"
+
+
+def test_a_planted_link_at_the_temporary_name_is_not_followed(converge: Converge, place: Path) -> None:
+    (place / ".conf.ansible_like").symlink_to(place / "victim")
+    assert statuses(converge((own_file(place / "conf", "x"),))) == ["changed"]
+    assert not (place / "victim").exists()
+
+
+def test_a_refusal_tells_the_way_out(converge: Converge, place: Path) -> None:
+    (place / "folder").mkdir()
+    (result,) = converge((own_file(place / "folder", "x"),))
+    assert result["status"] == "failed"
+    assert result["why"].endswith("is a directory: remove it or choose another path")
+
+
+@pytest.mark.skipif(not Path("/usr/bin/dpkg-query").exists(), reason="not a Debian")
+def test_packages_that_are_there_and_not_there(converge: Converge, state: Path) -> None:
+    assert statuses(converge((Package(("dpkg",)),))) == ["ok"]
+    (result,) = converge((Package(("no-such-package-here",)),), check=True)
+    assert (result["status"], result["diff"]) == ("changed", "+ no-such-package-here")
+
+
+def test_an_empty_desired_state_is_fine(converge: Converge) -> None:
+    assert converge(()) == []
+
+
+def assert_gone(pid: int) -> None:
+    """No such process, or one that ended and that only its new parent has not looked at yet."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        assert Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
