@@ -293,13 +293,14 @@ def _handshake(target: Target, transport: paramiko.Transport, limit_s: float) ->
         raise _mismatch(target, "no known key is of a kind that can be used")
     offers.key_types = wanted
     try:
-        transport.start_client(timeout=limit_s)
+        # beyond the time for the banner, so that the one or the other is told and not whichever ends first
+        transport.start_client(timeout=limit_s + 2)
     except paramiko.ssh_exception.IncompatiblePeer as error:
         if "host key" in str(error):
             raise _mismatch(target, f"it has no key of a known kind ({', '.join(wanted)})") from error
         raise
     if not transport.initial_kex_done:  # paramiko returns in silence when the time is up
-        raise _NotYet(f"the port is open, but SSH said nothing for {limit_s:g} s")
+        raise _NotYet("SSH began to exchange keys and then said nothing more")
     shown = transport.get_remote_server_key()
     if (shown.get_name(), shown.get_base64()) not in known:
         raise _mismatch(target, f"it shows {shown.get_name()} SHA256:{shown.fingerprint.split(':')[-1]}")

@@ -212,7 +212,7 @@ def test_a_host_without_python(poor_host: tuple[Sshd, Path]) -> None:
     assert "it has no python3" in str(result.error)
 
 
-@pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])
+@pytest.mark.parametrize("version", ["3.6", "3.7"])
 def test_a_host_with_an_old_python(poor_host: tuple[Sshd, Path], version: str) -> None:
     found = list((Path.home() / ".pyenv/versions").glob(f"{version}.*/bin/python"))
     if not found:
