@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 POLL_S = 1.0
 _BLOCK = re.compile(r"-----BEGIN SSH HOST KEY KEYS-----(.*?)-----END SSH HOST KEY KEYS-----", re.DOTALL)
 _KEY = re.compile(r"\b((?:ssh|ecdsa)-[a-z0-9-]+ AAAA[A-Za-z0-9+/]+={0,3})")
+_NOT_KNOWN_YET = "InvalidInstanceID.NotFound"
+"""Just launched: not every part of EC2 knows the instance."""
 _GONE = {"shutting-down", "terminated", "stopping", "stopped"}
 
 
@@ -65,8 +67,10 @@ def _console(ec2: "EC2Client", instance_id: str) -> str:
     try:
         return ec2.get_console_output(InstanceId=instance_id, Latest=True).get("Output", "")
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") == "UnsupportedOperation":  # not a Nitro type
+        if _code(error) == "UnsupportedOperation":  # not a Nitro type
             return ec2.get_console_output(InstanceId=instance_id).get("Output", "")
+        if _code(error) == _NOT_KNOWN_YET:
+            return ""
         raise
 
 
@@ -74,11 +78,15 @@ def _state_if_gone(ec2: "EC2Client", instance_id: str) -> str:
     try:
         reservations = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") == "InvalidInstanceID.NotFound":
-            return ""  # just launched: not everywhere known yet
+        if _code(error) == _NOT_KNOWN_YET:
+            return ""
         raise
     for instance in (each for reservation in reservations for each in reservation["Instances"]):
         if instance["State"]["Name"] in _GONE:
             reason = instance.get("StateReason", {}).get("Message", "")
             return instance["State"]["Name"] + (f" ({reason})" if reason else "")
     return ""
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))

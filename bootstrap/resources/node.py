@@ -9,7 +9,7 @@ from ansible_like.connection import Target
 from bootstrap.host_keys import await_host_keys
 from bootstrap.hosts import converge, on_each, reachable
 from bootstrap.node import node_digest, node_operations
-from bootstrap.properties import UNKNOWN, is_unknown
+from bootstrap.properties import UNKNOWN, Unknown, is_unknown
 from bootstrap.resources.resource import Difference, Refusal, Values, changed, refusals
 from bootstrap.specs import node_spec, weights_source
 from bootstrap.work import Work
@@ -47,7 +47,8 @@ class Node:
         if not found:
             try:
                 node_spec(inputs["spec"])
-                weights_source(inputs["weights"])
+                if not isinstance(inputs["weights"], Unknown):
+                    weights_source(inputs["weights"])
             except BadInput as error:
                 found = [Refusal(each.path, f"is {each.what}: {each.remedy}") for each in error.problems]
         return inputs, found

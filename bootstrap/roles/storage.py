@@ -2,7 +2,18 @@
 
 from pathlib import PurePosixPath
 
-from ansible_like.operations import Command, Directory, InstanceStore, Link, Mount, Operation, Package
+from ansible_like.operations import (
+    Command,
+    Directory,
+    File,
+    InstanceStore,
+    Link,
+    Mount,
+    Operation,
+    Package,
+    Service,
+)
+from bootstrap.rendering import render
 from bootstrap.specs import NodeSpec
 
 DLAMI_STORE = "/opt/dlami/nvme"
@@ -22,18 +33,18 @@ def storage(spec: NodeSpec) -> list[Operation]:
         devices = tuple(f"/dev/drydock/instance-store-{disk}" for disk in range(spec.instance_store_disks))
         return [
             Package(("mdadm", "xfsprogs")),
-            _name_disks("--instance-store", str(spec.instance_store_disks)),
+            *_names("--instance-store", str(spec.instance_store_disks)),
             InstanceStore(devices, models),
         ]
     if spec.data_device:
-        return [
-            _name_disks("--data", spec.data_device),
-            Mount("/dev/drydock/data", models, "ext4"),
-        ]
+        return [*_names("--data", spec.data_device), Mount("/dev/drydock/data", models, "ext4")]
     return [Directory(models)]
 
 
-def _name_disks(*arguments: str) -> Command:
-    """Gives the disks names that do not depend on the order in which the kernel found them."""
-    tool = "/opt/drydock/bin/name-disks"
-    return Command((tool, *arguments), unless=(tool, "--check", *arguments))
+def _names(*arguments: str) -> list[Operation]:
+    """Names for the disks, now and at every boot before they are mounted."""
+    tool, unit = "/opt/drydock/bin/name-disks", "/etc/systemd/system/drydock-disks.service"
+    return [
+        File(unit, render(unit, argv=[tool, *arguments])),
+        Service("drydock-disks.service", running=True, enabled=True, restart_when_changed=(unit,)),
+    ]
