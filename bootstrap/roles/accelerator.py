@@ -35,7 +35,9 @@ def _install(spec: NodeSpec) -> list[Operation]:
             'cd "$directory/aws-efa-installer"\n'
             "./efa_installer.sh --yes --skip-limit-conf\n"
         )
-        operations.append(Command(script, creates="/opt/amazon/efa/bin/fi_info", deadline_s=900))
+        operations.append(
+            Command(script, creates="/opt/amazon/efa/bin/fi_info", deadline_s=900, name="EFA software")
+        )
     return operations
 
 
@@ -51,4 +53,4 @@ def _check(spec: NodeSpec) -> Operation:
         arguments.append("--fabric-manager")
     if spec.efa_interfaces:
         arguments += ["--efa", str(spec.efa_interfaces)]
-    return Command(("/opt/drydock/bin/check-gpu", *arguments), deadline_s=300)
+    return Command(("/opt/drydock/bin/check-gpu", *arguments), deadline_s=300, name="GPU check")

@@ -9,5 +9,11 @@ def environment(spec: NodeSpec) -> list[Operation]:
     tool = "/opt/drydock/bin/install-vllm"
     arguments = (spec.accelerator, spec.vllm_version)
     return [
-        Command((tool, *arguments), unless=(tool, "--check", *arguments), deadline_s=1800, progress=True),
+        Command(
+            (tool, *arguments),
+            unless=(tool, "--check", *arguments),
+            deadline_s=1800,
+            progress=True,
+            name=f"vLLM {spec.vllm_version}",
+        ),
     ]

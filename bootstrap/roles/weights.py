@@ -23,5 +23,6 @@ def weights(
             deadline_s=deadline_s,
             progress=True,
             secret_stdin=hub_token or None,
+            name="weights",
         )
     ]
