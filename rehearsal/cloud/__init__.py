@@ -64,7 +64,7 @@ class CloudStatus:
             return "no cloud runs"
         kind = "instances boot" if self.boots else "instances are only listed"
         rows = [
-            f"{i.instance_id}  {i.state:13}  {i.address or '-':15}  {i.instance_type:15}  {i.name}  {i.reason}"
+            f"{i.instance_id}  {i.state:13}  {i.address or '-':15}  {i.instance_type:15}  {i.name} {i.reason}"
             for i in self.instances
         ]
         head = f"the cloud runs: pid {self.pid}, since {self.since}, at {self.endpoint}; {kind}"

@@ -334,6 +334,7 @@ def install(host: Host | None) -> None:
     settings.ENABLE_AMI_VALIDATION = True
     settings.ENABLE_KEYPAIR_VALIDATION = True
     settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = True
+    settings.ec2_load_default_amis = lambda: False  # moto's few hundred images cost each snapshot 15 ms
     CloudEC2Backend.boots = host is not None
     CloudEC2Response.host = host
     ec2_backends.backend = CloudEC2Backend

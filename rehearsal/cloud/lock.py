@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 from rehearsal.cloud import places
 
@@ -27,7 +26,7 @@ def sole() -> Iterator[str]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise holder(file.name) or Running(0, "just now") from None
+            raise holder() or Running(0, "just now") from None
         since = datetime.now(UTC).isoformat(timespec="seconds")
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "since": since}))
@@ -35,10 +34,10 @@ def sole() -> Iterator[str]:
         yield since
 
 
-def holder(lock: str | Path = places.LOCK) -> Running | None:
+def holder() -> Running | None:
     """The daemon that holds the lock, or None."""
     try:
-        with Path(lock).open() as file:
+        with places.LOCK.open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:

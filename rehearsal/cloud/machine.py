@@ -164,7 +164,7 @@ def console(instance_id: str) -> bytes:
 def cgroup_folder(instance_id: str) -> Path | None:
     """A control group of the node's own, where there is no systemd to give one (nspawn asks it for a scope).
 
-    Without it all nodes would share one tree, and systemd in one node would take the other's services for its.
+    Without it all nodes share one tree, and systemd in one node takes the other's services for its own.
     """
     if Path("/run/systemd/system").exists():
         return None

@@ -12,7 +12,7 @@ import boto3
 from moto import mock_aws
 from rehearsal.cloud import ec2, seeds, state
 
-ec2.install(boots=True, console=lambda _: b"")
+ec2.install(None)
 with mock_aws():
     seeds.plant("us-east-1")
     c = {name: boto3.client(name, "us-east-1") for name in ("ec2", "s3", "iam", "ssm", "sts")}
@@ -44,22 +44,22 @@ import boto3
 from moto import mock_aws
 from rehearsal.cloud import ec2, inventory, state
 
-ec2.install(boots=True, console=lambda _: b"")
+ec2.install(None)
 with mock_aws():
     assert state.load(Path(sys.argv[1]))
     ami, subnet = json.loads(sys.argv[2])
     c = {name: boto3.client(name, "us-east-1") for name in ("ec2", "s3", "iam", "ssm", "sts")}
     run = dict(ImageId=ami, MinCount=1, MaxCount=1, InstanceType="m7i.xlarge", SubnetId=subnet)
-    first, again, other = (
-        c["ec2"].run_instances(**run, ClientToken=token)["Instances"][0] for token in ("once", "once", "twice")
-    )
+    tokens = ("once", "once", "twice")
+    first, again, other = (c["ec2"].run_instances(**run, ClientToken=t)["Instances"][0] for t in tokens)
+    profile = c["iam"].get_instance_profile(InstanceProfileName="profile")["InstanceProfile"]
     with_body = {key: c["s3"].get_object(Bucket="weights", Key=key)["Body"].read() for key in ("a", "big")}
     print(json.dumps({
         "same": first["InstanceId"] == again["InstanceId"],
         "addresses": [first["PrivateIpAddress"], other["PrivateIpAddress"]],
         "parameter": c["ssm"].get_parameter(Name="/mine")["Parameter"]["Value"],
         "absent": c["ssm"].get_parameters(Names=["/not/there"])["InvalidParameters"],
-        "role": c["iam"].get_instance_profile(InstanceProfileName="profile")["InstanceProfile"]["Roles"][0]["RoleName"],
+        "role": profile["Roles"][0]["RoleName"],
         "objects": {key: [body[:1].decode(), len(body)] for key, body in with_body.items()},
         "inventory": inventory.inventory()["s3 object"],
     }))
@@ -67,7 +67,9 @@ with mock_aws():
 
 
 def run(code: str, *arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1]
 
