@@ -180,8 +180,9 @@ def main(argv: list[str]) -> None:
     addresses = [word for word in argv if not word.startswith("-")]
     if not addresses:
         sys.exit("pulumi-resource-drydock is started by Pulumi, with the address of its engine")
-    # Ctrl-C reaches the whole process group; the engine says by itself, with Cancel, when to stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Plugins have a process group of their own: it is Pulumi that sends SIGINT, once it needs them no more.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _signal, _frame: os._exit(0))
     end_with_parent()
     options = [("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)]
     engine = engine_pb2_grpc.EngineStub(grpc.insecure_channel(addresses[0], options))

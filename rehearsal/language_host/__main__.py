@@ -61,18 +61,20 @@ class LanguageHost(LanguageServer):
 def main() -> None:
     """Serve until the engine ends this process."""
     engine_address = sys.argv[-1] if len(sys.argv) > 1 else ""
-    # Ctrl-C reaches the whole process group, but it is the engine that decides when the program ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=8), options=_GRPC_CHANNEL_OPTIONS)
     language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageHost(engine_address), server)  # type: ignore[no-untyped-call]
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
-    stopped = Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    stopped.wait()
+    parent, stopped = os.getppid(), Event()
+    # Plugins have a process group of their own: it is Pulumi that sends SIGINT, once it needs them no more.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    while not stopped.wait(1.0) and os.getppid() == parent:
+        pass  # a killed engine leaves no host behind
     server.stop(grace=None)
+    os._exit(0)  # a program that still waits for the engine must not keep the process
 
 
 if __name__ == "__main__":
