@@ -1,0 +1,304 @@
+"""The operations that need root and systemd, on a node that booted: sudo, users, units, packages, mounts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_like.connection import Connection, Target
+from ansible_like.operations import (
+    Absent,
+    Command,
+    Directory,
+    File,
+    Group,
+    Mount,
+    Operation,
+    Package,
+    Service,
+    Sysctl,
+    User,
+    WaitFor,
+)
+from ansible_like.result import EngineError, Event, HostResult, StepFailed, SudoRefused
+from ansible_like.runner import apply
+from rehearsal import image
+from tests.ansible_like.conftest import make_key
+
+pytestmark = pytest.mark.e2e
+
+HOST, NODE = "10.213.0.1", "10.213.0.2"
+BRIDGE = "sshnode0"
+NETWORK = f"[Match]\nName=host0\n[Network]\nAddress={NODE}/30\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
+REPOSITORY = "/opt/repository"
+DISK_BYTES = 64 << 20
+
+UNIT = """\
+[Service]
+ExecStart=/bin/sh -c 'cat /etc/app.conf; exec sleep infinity'
+[Install]
+WantedBy=multi-user.target
+"""
+DIES = "[Service]\nExecStart=/bin/sh -c 'echo the reason; exit 3'\nType=notify\n"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A booted node, with a user who may become root there."""
+
+    target: Target
+    root: Path
+
+    def converge(self, *operations: Operation, **options: Any) -> HostResult:
+        return apply({self.target: operations}, connect_deadline_s=20, **options)[self.target.name]
+
+    def run(self, script: str) -> str:
+        with Connection.open(self.target, 20) as connection:
+            return connection.run(script, sudo=True).stdout
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A node of its own on a copy-on-write root, on a private link, with a blank disk at /dev/sdf."""
+    if os.getuid() != 0 or not image.root().exists():
+        pytest.skip("needs root and the image of a node (scripts/setup)")
+    folder = tmp_path_factory.mktemp("node")
+    for name in ("host_key", "user_key", "stranger_key"):
+        make_key(folder / name)
+    root, memory = folder / "root", folder / "memory"
+    with ExitStack() as undo:
+        for path in (root, memory):
+            path.mkdir()
+        shell("mount", "-t", "tmpfs", "tmpfs", memory)
+        undo.callback(shell, "umount", "--lazy", memory)
+        for name in ("upper", "work"):
+            (memory / name).mkdir()
+        layers = f"lowerdir={image.root()},upperdir={memory}/upper,workdir={memory}/work"
+        shell("mount", "-t", "overlay", "overlay", "-o", layers, root)
+        undo.callback(shell, "umount", "--lazy", root)
+        furnish(root, folder)
+        (memory / "disk").touch()
+        os.truncate(memory / "disk", DISK_BYTES)
+        loop = shell("losetup", "--find", "--show", memory / "disk").strip()
+        undo.callback(shell, "losetup", "--detach", loop)
+        shell("ip", "link", "add", BRIDGE, "type", "bridge")
+        undo.callback(shell, "ip", "link", "delete", BRIDGE)
+        shell("ip", "address", "add", f"{HOST}/30", "dev", BRIDGE)
+        shell("ip", "link", "set", BRIDGE, "up")
+        undo.enter_context(booted(root, loop, folder / "console"))
+        key, host_key = (folder / "user_key").read_text(), (folder / "host_key.pub").read_text()
+        target = Target("node-0", NODE, "ubuntu", key, (host_key,))
+        try:
+            Connection.open(target, 60).close()
+        except EngineError as error:
+            error.add_note((folder / "console").read_text(errors="replace"))
+            raise
+        yield Node(target, root)
+
+
+def furnish(root: Path, folder: Path) -> None:
+    """Give the image what cloud-init would: a network, keys, one user who may become root and one who not."""
+    (root / "etc/cloud/cloud-init.disabled").touch()
+    (root / "etc/systemd/network/10-link.network").write_text(NETWORK)
+    for name in ("host_key", "host_key.pub"):
+        place = root / "etc/ssh" / f"ssh_{name.replace('host_key', 'host_ed25519_key')}"
+        shutil.copy(folder / name, place)
+        place.chmod(0o600)
+    for user in ("ubuntu", "stranger"):
+        shell("chroot", root, "useradd", "--create-home", "--shell", "/bin/bash", user)
+        (root / f"home/{user}/.ssh").mkdir()
+        shutil.copy(folder / "user_key.pub", root / f"home/{user}/.ssh/authorized_keys")
+    (root / "etc/sudoers.d/ubuntu").write_text("ubuntu ALL=(ALL) NOPASSWD:ALL\n")
+    shutil.rmtree(root / "etc/apt/sources.list.d", ignore_errors=True)
+    (root / "etc/apt/sources.list").write_text(f"deb [trusted=yes] file:{REPOSITORY} ./\n")
+
+
+@contextmanager
+def booted(root: Path, loop: str, console: Path) -> Iterator[None]:
+    """The node's processes, in a control group of their own; all gone at the end."""
+    named = Path("/sys/fs/cgroup/systemd")
+    cgroup = (named if named.is_mount() else Path("/sys/fs/cgroup")) / BRIDGE
+    cgroup.mkdir(exist_ok=True)
+    nspawn = [
+        *("systemd-nspawn", "--quiet", f"--directory={root}", f"--machine={BRIDGE}", "--boot"),
+        *("--register=no", "--keep-unit", f"--network-bridge={BRIDGE}", "--console=read-only"),
+        *("--resolv-conf=off", f"--bind={loop}:/dev/sdf"),
+    ]
+    start = ["sh", "-c", 'echo $$ > "$0/cgroup.procs"; exec "$@"', str(cgroup), *nspawn]
+    with console.open("wb") as output:
+        process = subprocess.Popen(start, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    try:
+        yield
+    finally:
+        # the first process of the node takes all others with it
+        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+        process.wait()
+        for path, _, _ in os.walk(cgroup, topdown=False):
+            Path(path).rmdir()
+
+
+def shell(*argv: object) -> str:
+    return subprocess.run([str(word) for word in argv], check=True, capture_output=True, text=True).stdout
+
+
+def statuses(result: HostResult) -> list[str]:
+    assert result.error is None or isinstance(result.error, StepFailed), result.error
+    return [operation.status for operation in result.operations]
+
+
+def test_users_groups_and_what_they_own(node: Node) -> None:
+    operations = (
+        Group("crew"),
+        User("app", "/var/lib/app", "/usr/sbin/nologin", groups=("crew",)),
+        Directory("/var/lib/app", 0o750, "app", "app"),
+        File("/var/lib/app/conf", "x\n", 0o640, "root", "app"),
+    )
+    assert statuses(node.converge(*operations, check=True)) == ["changed"] * 4
+    assert statuses(node.converge(*operations)) == ["changed"] * 4
+    assert statuses(node.converge(*operations)) == ["ok"] * 4
+    assert node.run("stat -c %U:%G:%a /var/lib/app/conf; id -Gn app").split() == [
+        "root:app:640",
+        "app",
+        "crew",
+    ]
+
+    moved = User("app", "/srv", "/usr/sbin/nologin", groups=("crew", "video"))
+    assert statuses(node.converge(moved)) == ["changed"]
+    assert node.run("getent passwd app | cut -d: -f6; id -Gn app").split()[0] == "/srv"
+    assert statuses(node.converge(moved)) == ["ok"]
+
+
+def test_a_unit_starts_restarts_with_its_file_and_goes(node: Node) -> None:
+    def operations(conf: str, unit: str = UNIT) -> tuple[Operation, ...]:
+        return (
+            File("/etc/app.conf", conf),
+            File("/etc/systemd/system/app.service", unit),
+            Service("app.service", True, True, ("/etc/app.conf", "/etc/systemd/system/app.service")),
+            WaitFor(unit="app.service"),
+        )
+
+    def started() -> str:
+        return node.run("systemctl show --property=ExecMainStartTimestampMonotonic app.service")
+
+    checked = node.converge(*operations("one\n"), check=True)
+    assert statuses(checked) == ["changed", "changed", "skipped", "skipped"]
+    assert statuses(node.converge(*operations("one\n"))) == ["changed", "changed", "changed", "ok"]
+    first = started()
+    assert statuses(node.converge(*operations("one\n"))) == ["ok"] * 4
+    assert started() == first
+    assert statuses(node.converge(*operations("two\n"))) == ["changed", "ok", "changed", "ok"]
+    assert started() != first
+    assert node.run("journalctl --unit=app.service --output=cat | grep -c two").strip() == "1"
+    with_description = operations("two\n", "[Unit]\nDescription=Changed\n" + UNIT)
+    assert statuses(node.converge(*with_description)) == ["ok", "changed", "changed", "ok"]
+    assert node.run("systemctl show --property=Description --value app.service").strip() == "Changed"
+    gone = (Service("app.service", False, False), Absent("/etc/systemd/system/app.service"))
+    assert statuses(node.converge(*gone)) == ["changed", "changed"]
+    assert statuses(node.converge(*gone)) == ["ok", "ok"]
+
+
+def test_a_unit_that_dies_tells_its_journal(node: Node) -> None:
+    result = node.converge(File("/etc/systemd/system/dies.service", DIES), Service("dies.service", True))
+    assert isinstance(result.error, StepFailed)
+    assert "systemctl start dies.service (exit code 1)" in str(result.error)
+    assert "journal of dies.service:\n" in str(result.error)
+    assert "\n      the reason\n" in str(result.error)
+
+
+def test_a_unit_that_is_not_there_is_told_as_such(node: Node) -> None:
+    result = node.converge(Service("no-such.service", True))
+    assert "systemd has no unit no-such.service" in str(result.error)
+
+
+def test_a_package_comes_once_and_waits_for_the_lock(node: Node) -> None:
+    publish(node, "drydock-sample")
+    hold = (
+        "systemd-run --quiet --unit=holder python3 -c 'import fcntl,time;"
+        'f=open("/var/lib/dpkg/lock-frontend","w");fcntl.lockf(f,fcntl.LOCK_EX);time.sleep(3)\''
+    )
+    node.run(hold)
+    package = Package(("drydock-sample",), lock_timeout_s=60)
+    assert statuses(node.converge(package, check=True)) == ["changed"]
+    installed = node.converge(package)
+    assert installed.error is None
+    assert statuses(installed) == ["changed"]
+    assert node.run("systemctl is-active holder || true").strip() == "inactive"
+    again = node.converge(package)
+    assert [operation.why for operation in again.operations] == ["installed: drydock-sample 1.0"]
+
+
+def publish(node: Node, name: str) -> None:
+    """A package in the node's own repository."""
+    control = f"Package: {name}\\nVersion: 1.0\\nArchitecture: all\\nMaintainer: x <x@x>\\nDescription: x\\n"
+    node.run(
+        f"mkdir -p /tmp/p/DEBIAN {REPOSITORY} && printf '{control}' > /tmp/p/DEBIAN/control"
+        f" && dpkg-deb --build /tmp/p {REPOSITORY}/{name}.deb >/dev/null && cd {REPOSITORY}"
+        f" && {{ printf '{control}'; echo Filename: ./{name}.deb; echo Size: $(stat -c %s {name}.deb);"
+        f" echo SHA256: $(sha256sum {name}.deb | cut -d' ' -f1); }} > Packages"
+    )
+
+
+def test_a_blank_disk_is_made_and_mounted_once(node: Node) -> None:
+    mount = Mount("/dev/sdf", "/models", "ext4", "defaults,noatime")
+    mark = File("/models/mark", "kept\n")
+    assert statuses(node.converge(mount, mark)) == ["changed", "changed"]
+    assert statuses(node.converge(mount, mark)) == ["ok", "ok"]
+    assert node.run("findmnt --noheadings --output=FSTYPE /models").strip() == "ext4"
+    node.run("umount /models")
+    assert statuses(node.converge(mount, mark)) == ["changed", "ok"]
+    assert node.run("grep -c ' /models ' /etc/fstab").strip() == "1"
+    other = node.converge(Mount("/dev/sdf", "/other", "xfs"))
+    assert "/dev/sdf holds ext4, not xfs: it is left as it is" in str(other.error)
+
+
+def test_kernel_settings_of_the_node_and_of_the_machine_below_it(node: Node) -> None:
+    ours = Sysctl({"net.ipv4.ip_local_port_range": "45000 60999"}, path="/etc/sysctl.d/60-ports.conf")
+    assert statuses(node.converge(ours)) == ["changed"]
+    assert node.run("cat /proc/sys/net/ipv4/ip_local_port_range").split() == ["45000", "60999"]
+    assert statuses(node.converge(ours)) == ["ok"]
+    below = Sysctl(
+        {"vm.swappiness": "7", "no.such.key": "1"}, "/etc/sysctl.d/60-vm.conf", tolerate_missing=True
+    )
+    first, second = node.converge(below), node.converge(below)
+    assert statuses(first) == ["changed"]
+    assert statuses(second) == ["skipped"]
+    assert "no.such.key: the kernel has no such key" in second.operations[0].why
+    assert "vm.swappiness" in second.operations[0].why
+    strict = node.converge(replace(below, tolerate_missing=False))
+    assert "set tolerate_missing" in str(strict.error)
+
+
+def test_who_may_not_become_root_is_told_so(node: Node) -> None:
+    stranger = replace(node.target, user="stranger")
+    result = apply({stranger: (Command("id"),)}, connect_deadline_s=20)["node-0"]
+    assert isinstance(result.error, SudoRefused)
+    assert "stranger may not become root: sudo: a password is required" in str(result.error)
+
+
+def test_without_sudo_the_user_works_in_the_own_home(node: Node) -> None:
+    alone = replace(node.target, user="stranger", sudo=False)
+    operations = (File("/home/stranger/a", "x", owner="stranger", group="stranger"),)
+    for expected in ("changed", "ok"):
+        assert statuses(apply({alone: operations}, connect_deadline_s=20)["node-0"]) == [expected]
+
+
+def test_a_dropped_connection_ends_the_command_of_root_too(node: Node) -> None:
+    def stop(event: Event) -> None:
+        if event.status == "progress":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        node.converge(Command("echo PROGRESS up; exec sleep 1234", progress=True), on_event=stop)
+    # the next run has the lock only when the first has ended all that it ran
+    assert node.converge().error is None
+    assert node.run("pgrep --full '[s]leep 1234' || true") == ""
