@@ -106,10 +106,12 @@ def length_within_positions(config: StackConfig, facts: Facts) -> Iterator[Probl
 
 
 def model_is_there(config: StackConfig, facts: Facts) -> Iterator[Problem]:
-    if facts.source_exists:
-        return
     source = config.model.source
-    if config.model.is_local:
+    if source.startswith("."):
+        yield Problem("drydock:model.source", f"{source} is relative", "Write it from / or ~ on.")
+    elif facts.source_exists:
+        return
+    elif config.model.is_local:
         remedy = "Set it to a directory that holds the model; `make setup` makes the rehearsal's."
         yield Problem("drydock:model.source", f"there is no directory {source}", remedy)
     else:

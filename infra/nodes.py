@@ -10,8 +10,6 @@ from cluster.plan import ClusterPlan
 from infra.provider import Node, Weights
 from infra.tags import Tags
 
-ROOT_DEVICE = "/dev/sda1"
-
 
 @dataclass(frozen=True)
 class NodesArgs:
@@ -68,15 +66,15 @@ class Nodes(pulumi.ComponentResource):
 
     def _launch_template(self, group: ec2.PlacementGroup | None) -> ec2.LaunchTemplate:
         args, plan = self._args, self._args.plan
+        image_id = self._image_id()
         profile = ec2.LaunchTemplateIamInstanceProfileArgs(name=args.instance_profile)
         placement = ec2.LaunchTemplatePlacementArgs(group_name=group.name) if group else None
         return ec2.LaunchTemplate(
             f"{self._name}-template",
-            image_id=self._image_id(),
+            image_id=image_id,
             instance_type=plan.instance_type.name,
             key_name=args.key_name,
-            update_default_version=True,
-            block_device_mappings=self._volumes(),
+            block_device_mappings=self._volumes(image_id),
             network_interfaces=self._interfaces(),
             iam_instance_profile=profile,
             metadata_options=ec2.LaunchTemplateMetadataOptionsArgs(
@@ -99,20 +97,20 @@ class Nodes(pulumi.ComponentResource):
             return image
         return ssm.get_parameter_output(name=image, opts=pulumi.InvokeOutputOptions(parent=self)).value
 
-    def _volumes(self) -> list[ec2.LaunchTemplateBlockDeviceMappingArgs]:
+    def _volumes(self, image_id: pulumi.Input[str]) -> list[ec2.LaunchTemplateBlockDeviceMappingArgs]:
         plan = self._args.plan
-        sizes_gib = {ROOT_DEVICE: plan.root_volume_gib}
+        # Under another name than the image's own the root volume would keep the image's size.
+        by_id = pulumi.Output.from_input(image_id).apply(
+            lambda found: [ec2.GetAmiFilterArgs(name="image-id", values=[found])]
+        )
+        image = ec2.get_ami_output(
+            filters=by_id,
+            opts=pulumi.InvokeOutputOptions(parent=self),
+        )
+        volumes = [_volume(image.root_device_name, plan.root_volume_gib)]
         if plan.data_volume_gib:
-            sizes_gib[plan.node.data_device] = plan.data_volume_gib
-        return [
-            ec2.LaunchTemplateBlockDeviceMappingArgs(
-                device_name=device,
-                ebs=ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
-                    volume_size=size_gib, volume_type="gp3", encrypted="true", delete_on_termination="true"
-                ),
-            )
-            for device, size_gib in sizes_gib.items()
-        ]
+            volumes.append(_volume(plan.node.data_device, plan.data_volume_gib))
+        return volumes
 
     def _interfaces(self) -> list[ec2.LaunchTemplateNetworkInterfaceArgs] | None:
         args, plan = self._args, self._args.plan
@@ -166,7 +164,10 @@ class Nodes(pulumi.ComponentResource):
             vpc_security_group_ids=[args.cluster_group_id, args.entry_group_id] if ordinary else None,
             associate_public_ip_address=plan.public_address if ordinary else None,
             tags=args.tags.named(name),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.reachable)),
+            # First the old one goes: quota and capacity seldom hold a cluster twice.
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=list(args.reachable), delete_before_replace=True
+            ),
         )
         address, public = self._address(name, instance)
         bootstrap = Node(
@@ -201,3 +202,12 @@ class Nodes(pulumi.ComponentResource):
             opts=self._inside,
         )
         return elastic.public_ip, [bound]
+
+
+def _volume(device: pulumi.Input[str], size_gib: int) -> ec2.LaunchTemplateBlockDeviceMappingArgs:
+    return ec2.LaunchTemplateBlockDeviceMappingArgs(
+        device_name=device,
+        ebs=ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
+            volume_size=size_gib, volume_type="gp3", encrypted="true", delete_on_termination="true"
+        ),
+    )
