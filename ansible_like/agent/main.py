@@ -113,7 +113,10 @@ class Convergence:
                     "stdout_tail": failure.last_lines,
                 }
             except OSError as error:
-                outcome = {"status": "failed", "why": f"facts of this host can't be read: {error}"}
+                outcome = {
+                    "status": "failed",
+                    "why": f"a file of this host can't be read or written: {error}",
+                }
             self._channel.say(index=index, duration_s=round(time.monotonic() - began, 4), **outcome)
             if outcome["status"] == "failed":
                 break
