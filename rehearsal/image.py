@@ -55,7 +55,7 @@ def ensure() -> Path:
     home = IMAGES / name
     with lock(IMAGES / f"{name}.lock") as held:
         if home.exists():
-            _check(home)
+            check(home)
         else:
             need_free(IMAGES, NEEDED_GIB, "the image of a node")
             _build(home, held)
@@ -70,10 +70,11 @@ def verify() -> None:
     home = IMAGES / key()
     if not home.exists():
         raise Failure(f"there is no image of a node at {home}", "Run scripts/setup: it makes one.")
-    _check(home)
+    check(home)
 
 
-def _check(home: Path) -> None:
+def check(home: Path) -> None:
+    """Raises Failure when a cached image is no longer what was built."""
     try:
         marker = json.loads((home / "image.json").read_text())
         intact = marker["inventory"] == inventory(home / "root")

@@ -1,6 +1,6 @@
 """The Pulumi CLI: the one on PATH if new enough, else the official installer's, else our own build.
 
-``python -m rehearsal.toolchain`` gets it where it is missing; ``path_entries()`` is what to put before PATH.
+``python -m rehearsal.toolchain`` gets it where it is missing; ``pulumi_directory()`` is what to put on PATH.
 """
 
 import os
@@ -30,8 +30,6 @@ OLDEST_GO = "1.21"
 """The first Go that fetches the version named in go.mod by itself."""
 
 TOOLS = CACHE / "tools"
-LANGUAGE_PLUGIN = "pulumi-language-python"
-OUR_LANGUAGE_HOST = REPO / "rehearsal" / "language_host" / "bin"
 WITHOUT_US = f"Or install Pulumi {VERSION} or newer yourself, so that `pulumi version` answers."
 
 
@@ -60,13 +58,6 @@ def pulumi_directory() -> Path:
         if (directory / "pulumi").exists():
             return directory
     raise Failure("there is no Pulumi CLI", f"Run scripts/setup: it gets one. {WITHOUT_US}")
-
-
-def path_entries() -> list[Path]:
-    """Directories to put before PATH: the CLI's, and our language host's where the CLI came without one."""
-    directory = pulumi_directory()
-    has_language = (directory / LANGUAGE_PLUGIN).exists() or shutil.which(LANGUAGE_PLUGIN)
-    return [directory] if has_language else [directory, OUR_LANGUAGE_HOST]
 
 
 def ensure() -> Path:
