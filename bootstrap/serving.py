@@ -22,6 +22,7 @@ from bootstrap.units import (
     UnitState,
     blocked_text,
     blocked_ways,
+    headline,
     last_words,
     refuse_blocked_ways,
     running_digest,
@@ -72,6 +73,7 @@ def serve(
         }
         converge(operations, work)
         if must_start(states(connections, nodes), on_each(connections, running_digest), wanted):
+            drain(endpoint_of(spec, nodes), work, DRAIN_S)
             work.step(f"starting vLLM on {len(nodes)} nodes")
             start_all(connections, nodes, STOP_S)
         _Watch(spec, nodes, connections, addresses, api_key, work).until_ready()
@@ -110,7 +112,7 @@ class _Watch:
                 raise self._failed({head_of(self.nodes).name: "did not answer within its deadline"})
             if self.work.elapsed_s >= next_word_s:
                 next_word_s = self.work.elapsed_s + SAY_EVERY_S
-                self.work.step(f"waiting for vLLM, {self.work.elapsed_s:.0f} s: {self._head_says()}")
+                self.work.step(f"waiting for vLLM, {self.work.elapsed_s:.0f} s: {self._head_says(found)}")
             self.work.pause(POLL_S)
 
     def _is_healthy(self, endpoint: Endpoint) -> bool:
@@ -127,10 +129,10 @@ class _Watch:
         self.blocked = 0
         return healthy
 
-    def _head_says(self) -> str:
+    def _head_says(self, found: Mapping[str, UnitState]) -> str:
         head = head_of(self.nodes)
-        lines = last_words(self.connections[head.name], unit_of(head.rank)).splitlines()
-        return lines[-1][:100] if lines else "no word yet"
+        invocation = found[head.name].invocation
+        return headline(last_words(self.connections[head.name], unit_of(head.rank), invocation))
 
     def _failed(self, faults: Mapping[str, str]) -> Failure:
         """The faults, what blocks the ways between the nodes, and each faulty unit's last words."""

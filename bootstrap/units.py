@@ -1,5 +1,6 @@
 """The state of vLLM's units on the nodes, what blocks their way to each other, and their last words."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ JOURNAL_LINES = 40
 NCCL_PORT = 45000
 """Stands for the ephemeral ports on which NCCL and gloo listen."""
 
+HEADLINE_CHARACTERS = 100
+_VLLM_LINE = re.compile(r"(?:\(\w+ pid=\d+\) )?(?:INFO|WARNING|ERROR) [\d-]+ [\d:]+ \[[^\]]+\] (\S.*)")
 _PROPERTIES = ("ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts", "InvocationID")
 
 
@@ -84,10 +87,17 @@ def start_all(connections: Connections, nodes: Sequence[ReplicaNode], deadline_s
     run("systemctl enable --quiet {0} && systemctl start {0}")
 
 
-def last_words(connection: Connection, unit: str) -> str:
-    """The end of the unit's journal since its last start."""
-    argv = ["journalctl", "--no-pager", "--output=cat", f"--lines={JOURNAL_LINES}", f"--unit={unit}"]
-    return connection.run(argv, sudo=True).stdout.strip()
+def headline(journal: str) -> str:
+    """The last thing that vLLM itself said, without time and place; the rest is noise to who waits."""
+    lines = [match.group(1) for match in map(_VLLM_LINE.match, journal.splitlines()) if match]
+    return lines[-1][:HEADLINE_CHARACTERS] if lines else "the engine is starting"
+
+
+def last_words(connection: Connection, unit: str, invocation: str = "") -> str:
+    """The end of the unit's journal; with ``invocation``, of that one start of it only."""
+    argv = ["journalctl", "--no-pager", "--output=cat", f"--lines={JOURNAL_LINES}"]
+    which = f"_SYSTEMD_INVOCATION_ID={invocation}" if invocation else f"--unit={unit}"
+    return connection.run([*argv, which], sudo=True).stdout.strip()
 
 
 def blocked_ways(

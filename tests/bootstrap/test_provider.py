@@ -282,7 +282,7 @@ def test_weights_that_are_not_there_are_refused(plugin: Plugin, tmp_path: Path) 
 def test_an_instance_that_is_not_there_fails_with_a_reason_and_no_secret(plugin: Plugin) -> None:
     with pytest.raises(grpc.RpcError) as failed:
         plugin.create("Node", **node_inputs(deadlineS=1, sshPrivateKey="very-secret"))
-    assert "the console of i-1 shows no SSH host keys after 1 s; it is empty" in str(failed.value)
+    assert "the console of i-1 shows no SSH host keys after" in str(failed.value)
     assert "very-secret" not in str(failed.value)
 
 
