@@ -70,7 +70,9 @@ def tensor_parallel_divides_heads(config: StackConfig, facts: Facts) -> Iterator
     size, shape = config.layout.tensor_parallel_size, facts.shape
     if shape is None:
         return
-    sizes = [n for n in range(1, shape.heads + 1) if not shape.heads % n and _fits(shape.kv_heads, n)]
+    kind = _type(config)
+    most = kind.gpu.count if kind and kind.gpu else shape.heads
+    sizes = [n for n in range(1, most + 1) if not shape.heads % n and _fits(shape.kv_heads, n)]
     remedy = f"Choose one of {', '.join(map(str, sizes))}."
     if shape.heads % size:
         what = f"{size} does not divide the model's {shape.heads} attention heads"
@@ -158,10 +160,11 @@ def fp8_is_not_half(config: StackConfig, facts: Facts) -> Iterator[Problem]:
 
 def quantization_is_the_checkpoints(config: StackConfig, facts: Facts) -> Iterator[Problem]:
     wanted, shape = config.model.quantization, facts.shape
-    # fp8 and bitsandbytes quantize a plain checkpoint at load; the others need a checkpoint made for them.
-    if wanted is None or shape is None or (not shape.quantization and wanted in ("fp8", "bitsandbytes")):
+    if wanted is None or shape is None:
         return
-    if wanted.removesuffix("_marlin") != shape.quantization:
+    family = wanted.removeprefix("auto_").removesuffix("_marlin")
+    kept = family in (shape.quantization, "moe_wna16") if shape.quantization else family not in MADE_FOR
+    if not kept:
         what = f"is {wanted}, but the checkpoint is {shape.quantization or 'not quantized'}"
         remedy = "Set it to null, or drydock:model.source to such a checkpoint."
         yield Problem("drydock:model.quantization", what, remedy)
@@ -171,6 +174,8 @@ def weights_fit_in_memory(config: StackConfig, facts: Facts) -> Iterator[Problem
     kind, layout = _type(config), config.layout
     if kind is None or facts.shape is None or facts.shape.weights_bytes is None:
         return
+    if config.model.quantization and not facts.shape.quantization:
+        return  # quantized while loading: smaller than the checkpoint, and not known here by how much
     # With expert parallelism the experts, nearly all of the weights, are spread over data parallel ranks too.
     spread = (
         layout.ranks
@@ -307,6 +312,8 @@ def extra_args_are_extra(config: StackConfig, _facts: Facts) -> Iterator[Problem
 
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 DOCUMENTATION = tuple(map(IPv4Network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")))
+MADE_FOR = frozenset({"awq", "gptq", "compressed-tensors", "mxfp4"})
+"""Quantizations that need a checkpoint made for them; vLLM does the others to a plain one while loading."""
 TAKEN_PORTS = {
     22: "SSH",
     29500: "vLLM's data parallel master",
@@ -354,7 +361,7 @@ def _fits(kv_heads: int, size: int) -> bool:
 
 def _is_fp8(config: StackConfig, facts: Facts) -> bool:
     checkpoint = facts.shape.quantization if facts.shape else ""
-    return (config.model.quantization or checkpoint) == "fp8"
+    return (config.model.quantization or checkpoint).startswith("fp8")
 
 
 def _sm(kind: InstanceType) -> tuple[int, ...]:

@@ -25,7 +25,6 @@ REMOVED_FLAGS = {
     "--engine-use-ray": "leave it out; the engine has no such mode any more",
     "--swap-space": "leave it out; vLLM 0.18 removed it",
     "--disable-log-requests": "leave it out; requests are logged only with --enable-log-requests",
-    "--enable-chunked-prefill": "leave it out; chunked prefill is always on",
 }
 """Flags of older vLLM versions that the pinned one refuses or ignores, with what to do instead."""
 

@@ -255,8 +255,38 @@ def test_expert_parallel_spreads_weights_over_data_parallel_ranks() -> None:
     assert problem.path == "drydock:layout"
 
 
-def test_quantizing_a_plain_checkpoint_at_load_is_allowed() -> None:
-    assert found("staging", {"drydock:model.quantization": "fp8"}) == ()
+@pytest.mark.parametrize(
+    ("checkpoint", "wanted", "fits"),
+    [
+        ("", "fp8", True),
+        ("", "fp8_per_block", True),
+        ("", "awq", False),
+        ("", "gptq_marlin", False),
+        ("awq", "awq", True),
+        ("awq", "awq_marlin", True),
+        ("awq", "moe_wna16", True),
+        ("awq", "fp8", False),
+        ("fp8", "fp8", True),
+        ("fp8", "gptq", False),
+    ],
+)
+def test_a_checkpoint_keeps_its_quantization(checkpoint: str, wanted: str, fits: bool) -> None:
+    config = stack_config("staging", {"drydock:model.quantization": wanted})
+    facts = Facts(replace(TINY, quantization=checkpoint))
+    assert (not list(rules.quantization_is_the_checkpoints(config, facts))) is fits
+
+
+def test_weights_quantized_while_loading_are_not_judged_by_the_checkpoints_size() -> None:
+    shape = replace(TINY, weights_bytes=10**14)
+    for quantization, refused in ((None, True), ("fp8", False)):
+        config = stack_config("staging", {"drydock:model.quantization": quantization})
+        assert bool(list(rules.weights_fit_in_memory(config, Facts(shape)))) is refused
+
+
+def test_a_relative_directory_is_refused() -> None:
+    config = stack_config("rehearsal", {"drydock:model.source": "./model"})
+    (problem,) = rules.model_is_there(config, Facts(TINY))
+    assert "./model is relative" in problem.what
 
 
 def test_fp8_without_a_gpu_is_refused() -> None:
