@@ -228,6 +228,14 @@ def vpc_range_is_sane(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
         yield Problem(path, f"{value} is not between /16 and /28, as AWS wants it", "Take e.g. 10.77.0.0/16.")
 
 
+def nodes_reach_the_internet(config: StackConfig, facts: Facts) -> Iterator[Problem]:
+    if not config.network.public_address and not facts.local_cloud:
+        what = "is false, but the subnet has no NAT: nodes could get neither packages nor weights"
+        yield Problem(
+            "drydock:network.publicAddress", what, "Set it to true; drydock:access says who gets in."
+        )
+
+
 def zone_is_in_region(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
     zone = config.network.availability_zone
     if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", config.region):
@@ -339,6 +347,7 @@ RULES: tuple[Rule, ...] = (
     ssh_is_not_open_to_the_world,
     api_is_not_open_to_the_world,
     vpc_range_is_sane,
+    nodes_reach_the_internet,
     zone_is_in_region,
     market_matches_reservation,
     price_is_within_limit,

@@ -155,6 +155,17 @@ def test_an_ordinary_node_is_placed_by_the_instance() -> None:
     assert not [name for kind, name in resources if kind == "aws:ec2/eip:Eip"]
 
 
+def test_a_single_efa_interface_brings_its_public_address_along() -> None:
+    nodes = {"drydock:nodes.instanceType": "p5.4xlarge", "drydock:nodes.count": 2}
+    resources = declared(
+        "staging", nodes | {"drydock:layout.pipelineParallelSize": 2, "drydock:maxHourlyUsd": 20}
+    )
+    (nic,) = template(resources)["networkInterfaces"]
+    assert (nic["interfaceType"], nic["associatePublicIpAddress"]) == ("efa", "true")
+    assert not [name for kind, name in resources if kind == "aws:ec2/eip:Eip"]
+    assert resources["drydock:index:Node", "node-1"].inputs["address"] == "192.0.2.9"
+
+
 def test_capacity_on_demand_is_grouped_and_asks_for_no_market() -> None:
     launched = template(declared("prod"))
     assert launched["placement"] == {"groupName": "together"}
