@@ -125,8 +125,10 @@ def mirror(index_targets: str) -> str:
 
 
 def bootstrap_command(tree: Path, archive: str, apt_options: Sequence[str]) -> list[str]:
-    """mmdebstrap's argument list for the base system."""
+    """The argument list that makes the base system; its mounts are seen by nobody and end with it."""
     return [
+        "unshare",
+        "--mount",
         "mmdebstrap",
         "--mode=root",
         f"--variant={VARIANT}",

@@ -106,6 +106,7 @@ def test_the_mirror_is_the_hosts_own_where_it_has_one(targets: str, expected: st
 
 def test_the_base_system_is_made_of_our_packages_from_that_mirror(tmp_path: Path) -> None:
     command = image.bootstrap_command(tmp_path, "http://mirror.example/debian", ['Acquire::x "y";'])
+    assert command[:3] == ["unshare", "--mount", "mmdebstrap"]
     assert command[-3:] == ["bookworm", str(tmp_path), "http://mirror.example/debian"]
     assert f"--include={','.join(image.packages())}" in command
     assert '--aptopt=Acquire::x "y";' in command
