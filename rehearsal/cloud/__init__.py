@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 
@@ -82,7 +81,9 @@ def start(boot: bool = True) -> CloudInfo:
         raise BadInput(problems)
     command = [sys.executable, "-m", "rehearsal.cloud.daemon"]
     if boot:
-        command += ["--image", str(_image())]
+        from rehearsal import image  # noqa: PLC0415 - as in _no_image
+
+        command += ["--image", str(image.root())]
     places.CLOUD.mkdir(parents=True, exist_ok=True)
     _MODE.write_text(_mode(boot))
     read, write = os.pipe()
@@ -157,13 +158,19 @@ def _problems(boot: bool) -> Iterator[Problem]:
         missing = {tool: package for tool, package in TOOLS.items() if shutil.which(tool) is None}
         for tool, package in missing.items():
             yield Problem(tool, "not installed", f"apt-get install {package}, or run scripts/setup")
-        try:
-            _image()
-        except Failure as failure:
-            yield Problem("image", failure.what, failure.remedy)
+        yield from _no_image()
         yield from _closed_chains()
     yield from _held_already(boot)
     yield from _too_full()
+
+
+def _no_image() -> Iterator[Problem]:
+    from rehearsal import image  # noqa: PLC0415 - only a cloud that boots nodes needs one
+
+    try:
+        image.verify()
+    except Failure as failure:
+        yield Problem("image", failure.what, failure.remedy)
 
 
 def _closed_chains() -> Iterator[Problem]:
@@ -231,10 +238,3 @@ def _port_holder(port: int) -> str:
     ).stdout
     found = [line.rpartition('users:(("')[2].split('"') for line in listed.splitlines() if "users:" in line]
     return "another program" if not found else f"{found[0][0]} ({found[0][1].strip(',').split(',')[0]})"
-
-
-def _image() -> Path:
-    from rehearsal import image  # noqa: PLC0415 - only a cloud that boots nodes needs one
-
-    image.verify()
-    return image.root()

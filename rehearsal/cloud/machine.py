@@ -19,6 +19,7 @@ from rehearsal.cloud.instances import Machine
 from rehearsal.cloud.shell import run
 
 PROPAGATE = Path("/run/systemd/nspawn/propagate")
+CGROUP_PREFIX = "drydock-"
 KILL_TAKES_S = 10.0
 """At most, until the kernel has ended all that ran in a killed node."""
 
@@ -122,7 +123,7 @@ def kill(instance_id: str) -> bool:
     ran = process is not None and process.alive()
     if process is not None and ran:
         _signal(process.pid, signal.SIGKILL)
-    nspawns = list(_nspawns(instance_id))
+    nspawns = [pid for owner, pid in _nspawns() if owner == instance_id]
     for nspawn in nspawns:
         for pid in (*_children(nspawn), nspawn):
             _end(pid)
@@ -153,6 +154,13 @@ def forget(instance_id: str) -> None:
         (PROPAGATE / instance_id).rmdir()
 
 
+def traced() -> list[str]:
+    """Ids of nodes that have ended and of which `forget` would remove something."""
+    groups = {path.name.removeprefix(CGROUP_PREFIX) for path in _cgroup_root().glob(f"{CGROUP_PREFIX}i-*")}
+    folders = {path.name for path in PROPAGATE.glob("i-*")} & {*known(), *groups}
+    return sorted(groups | folders)
+
+
 def console(instance_id: str) -> bytes:
     """What the node has written to its console since it was launched, all boots."""
     try:
@@ -168,8 +176,12 @@ def cgroup_folder(instance_id: str) -> Path | None:
     """
     if Path("/run/systemd/system").exists():
         return None
-    named = Path("/sys/fs/cgroup/systemd")
-    return (named if named.is_mount() else Path("/sys/fs/cgroup")) / f"drydock-{instance_id}"
+    return _cgroup_root() / f"{CGROUP_PREFIX}{instance_id}"
+
+
+def _cgroup_root() -> Path:
+    named = Path("/sys/fs/cgroup/systemd")  # the hierarchy that systemd uses where cgroups are of version 1
+    return named if named.is_mount() else Path("/sys/fs/cgroup")
 
 
 def _mount(machine: Machine, image: Path) -> Path:
@@ -231,14 +243,24 @@ def _children(pid: int) -> list[int]:
         return []
 
 
-def _nspawns(instance_id: str) -> Iterator[int]:
-    """nspawn processes of this node, whoever is their parent."""
-    wanted = f"--directory={places.machine_folder(instance_id) / 'root'}".encode()
+def known() -> list[str]:
+    """Ids of all nodes of which this machine has anything: files, or a process though its files are lost."""
+    on_disk = {folder.name for folder in places.MACHINES.iterdir()} if places.MACHINES.exists() else set()
+    return sorted(on_disk | {instance_id for instance_id, _ in _nspawns()})
+
+
+def _nspawns() -> Iterator[tuple[str, int]]:
+    """(instance, pid) of each nspawn process of ours, whoever is its parent."""
+    prefix = f"--directory={places.MACHINES}/"
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            words = entry.read_bytes().split(b"\0")
-            if words[0].endswith(b"systemd-nspawn") and wanted in words:
-                yield int(entry.parent.name)
+            words = entry.read_bytes().decode(errors="replace").split("\0")
+            if words[0].endswith("systemd-nspawn"):
+                yield from (
+                    (word.removeprefix(prefix).split("/")[0], int(entry.parent.name))
+                    for word in words
+                    if word.startswith(prefix)
+                )
 
 
 def _end(pid: int) -> None:

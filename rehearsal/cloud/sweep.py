@@ -50,17 +50,13 @@ def _daemon() -> list[str]:
 
 
 def _nodes() -> list[str]:
-    return [f"node {instance_id}" for instance_id in _known() if machine.kill(instance_id)]
+    return [f"node {instance_id}" for instance_id in machine.known() if machine.kill(instance_id)]
 
 
 def _traces() -> list[str]:
-    for instance_id in _known():
+    for instance_id in machine.traced():
         machine.forget(instance_id)
     return []
-
-
-def _known() -> list[str]:
-    return sorted(folder.name for folder in places.MACHINES.iterdir()) if places.MACHINES.exists() else []
 
 
 def _mounts() -> list[str]:

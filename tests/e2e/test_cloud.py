@@ -356,14 +356,18 @@ def test_termination_leaves_nothing_of_the_instances(two: Two) -> None:
     two.ec2.delete_vpc(VpcId=two.vpc)
 
 
-@pytest.mark.parametrize("daemon", ["alive", "dead"])
+@pytest.mark.parametrize("daemon", ["alive", "dead", "dead and its records lost"])
 def test_stop_removes_everything(daemon: str, before: dict[str, frozenset[str]], tmp_path: Path) -> None:
     cloud.stop()
     cloud.start()
     again = launch(tmp_path)
     until("running", lambda: again.state(0) == again.state(1) == "running")
-    if daemon == "dead":
+    if daemon != "alive":
         os.kill(cloud.status().pid or 0, signal.SIGKILL)
+    if daemon.endswith("lost"):
+        for record in places.MACHINES.glob("*/process.json"):
+            os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
+            record.unlink()
     removed = cloud.stop()
     assert {f"node {i}" for i in again.ids} <= set(removed)
     assert audit.left_over(before, marks()) == {}

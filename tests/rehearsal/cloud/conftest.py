@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import boto3
@@ -74,6 +75,12 @@ class Account:
         return ec2_backends["123456789012"][REGION].get_instance(instance_id)
 
 
+@cache
+def _client(service: str) -> Any:
+    """Made once: each takes longer than most tests. The mock catches what it sends."""
+    return boto3.client(service, REGION)  # type: ignore[call-overload]
+
+
 @pytest.fixture(params=[True], ids=["boots"])
 def account(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     """An account whose instances boot (on nothing), or with the parameter False are only listed."""
@@ -86,7 +93,7 @@ def account(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     ec2.install(host if request.param else None)
     with mock_aws():
         seeds.plant(REGION)
-        clients: dict[str, Any] = {name: boto3.client(name, REGION) for name in ("ec2", "iam", "ssm")}
+        clients = {name: _client(name) for name in ("ec2", "iam", "ssm")}
         vpc = clients["ec2"].create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
         subnet = clients["ec2"].create_subnet(
             VpcId=vpc, CidrBlock="10.77.1.0/24", AvailabilityZone="us-east-1a"

@@ -106,3 +106,24 @@ def test_a_failed_command_is_told_in_full() -> None:
         run("sh", "-c", "echo why >&2; exit 3")
     with pytest.raises(Failure, match="`no-such-program` is not installed"):
         run("no-such-program")
+
+
+@pytest.mark.parametrize(
+    ("rules", "remedies"),
+    [
+        ("-P $2 ACCEPT", []),
+        ("-P $2 DROP", ["iptables -I FORWARD -i dd-+ -j ACCEPT; iptables -I FORWARD -o dd-+ -j ACCEPT"]),
+        ("-P $2 DROP; echo -A $2 -i dd-+ -j ACCEPT", []),
+    ],
+)
+def test_chains_that_would_cut_nodes_off(
+    rules: str, remedies: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Docker leaves them; the program is a stand-in, for the real rules are this machine's own."""
+    program = tmp_path / "iptables"
+    program.write_text(f"#!/bin/sh\necho {rules}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(cloud, "FREE_GIB", 10**9)  # so that start refuses in any case
+    found = [problem.remedy for problem in refusal(boot=True) if problem.path == "iptables FORWARD"]
+    assert found == remedies
