@@ -14,7 +14,7 @@ _REMEDIES: Final = {
     "InsufficientFreeAddressesInSubnet": "give the subnet a larger CIDR block, or use another zone",
     "ReservationCapacityExceeded": "the reservation holds fewer instances than asked for; ask for fewer",
     "MaxSpotInstanceCountExceeded": "raise the account's spot quota, or ask on demand",
-    "VcpuLimitExceeded": "the account's vCPU quota: another zone won't help, ask for a raise in Service Quotas",
+    "VcpuLimitExceeded": "the account's vCPU quota: another zone won't help, raise it in Service Quotas",
     "AddressLimitExceeded": "release an Elastic IP address, or ask for a raise of that quota",
     "InvalidPermission.Duplicate": "the group holds this rule already: remove one of the two",
     "EntityAlreadyExists": "choose another name, or bring it in: pulumi import",
@@ -63,7 +63,7 @@ def explained(error: BaseException, doing: str) -> str:
         endpoint = error.kwargs.get("endpoint_url", "its endpoint")
         return (
             f"{doing}: nothing answers at {endpoint}\n"
-            '    → start the rehearsal\'s cloud (drydock rehearsal start), then `eval "$(drydock rehearsal env)"`'
+            '    → drydock rehearsal start, then: eval "$(drydock rehearsal env)"'
         )
     if isinstance(error, NoCredentialsError):
         return f'{doing}: no AWS credentials\n    → eval "$(drydock rehearsal env)"'

@@ -70,7 +70,6 @@ DATA: Final = {
     "capacityReservationSpecification": obj(
         {"capacityReservationPreference": text(), "capacityReservationTarget": obj(_RESERVATION_TARGET)}
     ),
-    "disableApiTermination": flag(),
     "ebsOptimized": flag_text(),
     "iamInstanceProfile": obj({"arn": text(), "name": text()}),
     "imageId": text(),
@@ -139,6 +138,7 @@ def _read(aws: Aws, template_id: str, _state: Values) -> dict[str, Any] | None:
     version = aws.ec2.describe_launch_template_versions(LaunchTemplateId=template_id, Versions=["$Latest"])[
         "LaunchTemplateVersions"
     ][0]
+    own: list[Any] = [{"Name": "resource-id", "Values": [template_id]}]
     data: Any = version["LaunchTemplateData"]
     # moto puts the template's own tags among those for what it launches.
     launched = [
@@ -150,7 +150,8 @@ def _read(aws: Aws, template_id: str, _state: Values) -> dict[str, Any] | None:
         "description": version.get("VersionDescription"),
         "defaultVersion": template["DefaultVersionNumber"],
         "latestVersion": template["LatestVersionNumber"],
-        "tags": tags_of(template.get("Tags", [])),
+        # moto describes a template with the tags of its creation, whatever came since.
+        "tags": tags_of(aws.ec2.describe_tags(Filters=own)["Tags"]),
         "arn": aws.ec2_arn(f"launch-template/{template_id}"),
     }
 
