@@ -1,6 +1,5 @@
 """What is on this machine and in the local cloud, as sets of lines: two snapshots tell what a run left."""
 
-import json
 import os
 import re
 import subprocess
@@ -54,32 +53,9 @@ def machine() -> Snapshot:
 
 
 def cloud(endpoint: str) -> Snapshot:
-    """Every resource of every kind that the local cloud's API holds, from moto's own inventory.
-
-    Instances that are terminated stay listed for an hour on EC2 and so do they here: they are not left-overs.
-    """
-    services = httpx.get(f"{endpoint}/moto-api/data.json", timeout=30).json()
-    snapshot: dict[str, frozenset[str]] = {}
-    for service, kinds in services.items():
-        for kind, resources in kinds.items():
-            lines = {_resource_line(resource) for resource in resources if not is_gone(resource)}
-            snapshot[f"{service} {kind}"] = frozenset(lines)
-    return snapshot
-
-
-def is_gone(resource: object) -> bool:
-    """Whether the API still lists a resource that no longer exists: a terminated instance."""
-    state = resource.get("_state", resource.get("state", "")) if isinstance(resource, dict) else ""
-    return "terminated" in json.dumps(state)
-
-
-def _resource_line(resource: object) -> str:
-    if not isinstance(resource, dict):
-        return str(resource)
-    names = ("id", "name", "arn", "key_name", "association_id", "role_name")
-    return next(
-        (str(resource[name]) for name in names if resource.get(name)), json.dumps(resource, sort_keys=True)
-    )
+    """Every resource of every kind that exists in the local cloud now, a terminated instance not counted."""
+    inventory = httpx.get(f"{endpoint}/_drydock/inventory", timeout=30).raise_for_status().json()
+    return {kind: frozenset(names) for kind, names in inventory.items()}
 
 
 def _processes() -> list[str]:

@@ -4,8 +4,6 @@ import os
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from rehearsal import audit
 
 
@@ -29,14 +27,3 @@ def test_a_process_and_a_file_of_ours_are_seen(tmp_path: Path) -> None:
     assert [line.split()[0] for line in left["process"] if line.startswith(f"{ours.pid} ")] == [str(ours.pid)]
     assert not any(line.startswith(f"{other.pid} ") for line in left["process"])
     assert os.getpid() not in {int(line.split()[0]) for line in left["process"]}
-
-
-@pytest.mark.parametrize(
-    ("resource", "gone"),
-    [
-        ({"id": "i-1", "_state": {"name": "terminated"}}, True),
-        ({"id": "i-2", "_state": {"name": "running"}}, False),
-    ],
-)
-def test_a_terminated_instance_is_gone(resource: dict[str, object], gone: bool) -> None:
-    assert audit.is_gone(resource) is gone
