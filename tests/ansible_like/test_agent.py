@@ -284,6 +284,7 @@ def test_a_change_is_acted_on_also_after_the_run_was_killed_in_between(place: Pa
         killed.until(progress="here")
         killed.process.kill()
         killed.process.wait()
+    fifo.write_text("\n")  # lets the command of the killed agent end
     fifo.unlink()
     assert not (place / "acts").exists()
 

@@ -142,6 +142,7 @@ def test_a_host_that_another_run_holds(
     with Agent((hold,), tmp_path / "state") as holder:
         holder.until(progress="up")
         result = converge((own_file(place / "a", ""),))
+        (place / "fifo").write_text("\n")
     assert isinstance(result.error, HostBusy)
     assert "another run holds this host: process 1 on here, since 2" in str(result.error)
 
