@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import openai
 import yaml
-from ansible_like.connection import Connection, Target
 
+from ansible_like.connection import Connection, Target
 from cluster.problems import Failure
 from rehearsal import audit, cloud, paths, pulumi_cli
 from rehearsal.pulumi_cli import Stack, Step

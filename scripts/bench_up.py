@@ -19,8 +19,8 @@ from typing import Any
 
 import boto3
 import typer
-from ansible_like.connection import Connection, Target
 
+from ansible_like.connection import Connection, Target
 from cluster.problems import Failure
 from rehearsal import paths, pulumi_cli, voyage
 from rehearsal.pulumi_cli import Stack
