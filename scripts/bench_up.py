@@ -15,12 +15,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import boto3
 import typer
 
 from ansible_like.connection import Connection, Target
+from bootstrap.host_keys import await_host_keys
+from bootstrap.work import Work
 from cluster.problems import Failure
 from rehearsal import paths, pulumi_cli, voyage
 from rehearsal.pulumi_cli import Stack
@@ -87,12 +90,9 @@ def boot_by_hand(cluster: Cluster, outputs: dict[str, Any]) -> float:
 
 def wait_for_ssh(ec2: Any, instance: dict[str, Any], like: Target) -> None:
     """Connect as the bootstrap does: host key from the console output, then a login."""
-    from bootstrap.host_keys import wait_for_host_keys
-
-    keys = wait_for_host_keys(ec2, instance["InstanceId"], deadline_s=BOOT_DEADLINE_S)
-    target = Target(
-        instance["InstanceId"], instance["PrivateIpAddress"], like.user, like.private_key, tuple(keys)
-    )
+    work = Work(lambda _: None, BOOT_DEADLINE_S, Event())
+    keys = await_host_keys(ec2, instance["InstanceId"], work)
+    target = Target(instance["InstanceId"], instance["PrivateIpAddress"], like.user, like.private_key, keys)
     with Connection.open(target, deadline_s=BOOT_DEADLINE_S) as node:
         node.run(["true"])
 

@@ -13,8 +13,8 @@ from concurrent import futures
 from pathlib import Path
 from threading import Event
 
-import grpc
-from google.protobuf import empty_pb2
+import grpc  # type: ignore[import-untyped]
+from google.protobuf import empty_pb2  # type: ignore[import-untyped]
 from pulumi.automation._server import LanguageServer
 from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
@@ -23,6 +23,10 @@ from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 def entry_file(program: Path) -> Path:
     """The file that `python PROGRAM` would run: the program itself, or a folder's `__main__.py`."""
     return program / "__main__.py" if program.is_dir() else program
+
+
+def _run(program: Path) -> None:
+    runpy.run_path(str(program), run_name="__main__")
 
 
 class LanguageHost(LanguageServer):
@@ -36,9 +40,9 @@ class LanguageHost(LanguageServer):
         program = entry_file(Path(request.info.program_directory) / request.info.entry_point)
         os.chdir(request.pwd)
         sys.path.insert(0, str(program.parent))
-        self.program = lambda: runpy.run_path(str(program), run_name="__main__")
+        self.program = lambda: _run(program)
         request.args[:] = [self._engine_address]
-        response = super().Run(request, context)
+        response = super().Run(request, context)  # type: ignore[no-untyped-call]
         if response.error:  # logged already; bail says so, else the engine prints it a second time
             response.error, response.bail = "", True
         return response
@@ -62,7 +66,7 @@ def main() -> None:
     """Serve until the engine ends this process."""
     engine_address = sys.argv[-1] if len(sys.argv) > 1 else ""
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=8), options=_GRPC_CHANNEL_OPTIONS)
-    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageHost(engine_address), server)  # type: ignore[no-untyped-call]
+    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageHost(engine_address), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     sys.stdout.write(f"{port}\n")

@@ -4,9 +4,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import grpc
+import grpc  # type: ignore[import-untyped]
 import pytest
-from google.protobuf import empty_pb2
+from google.protobuf import empty_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
 from rehearsal import paths
@@ -21,7 +21,7 @@ def host() -> Iterator[language_pb2_grpc.LanguageRuntimeStub]:
         assert process.stdout is not None
         port = int(process.stdout.readline())
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield language_pb2_grpc.LanguageRuntimeStub(channel)  # type: ignore[no-untyped-call]
+            yield language_pb2_grpc.LanguageRuntimeStub(channel)
         process.terminate()
     assert process.returncode in {0, -15}
 

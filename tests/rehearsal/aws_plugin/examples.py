@@ -31,10 +31,10 @@ class Example:
     """What an update in place can change."""
     replace: Callable[[Made], Props] = lambda _: {}
     """Of these, each forces a replacement."""
-    twice: bool = True
-    """Whether two with equal inputs, generated names aside, can be at once."""
     outputs: frozenset[str] = field(default=frozenset())
     """What a program may read of it, beyond its inputs."""
+    twice: bool = True
+    """Whether two with equal inputs, generated names aside, can be at once."""
 
 
 def template(made: Made) -> Props:
