@@ -13,8 +13,11 @@ from rehearsal import paths
 Snapshot = Mapping[str, frozenset[str]]
 """Kind of thing → one line for each that exists."""
 
-OURS = re.compile(r"systemd-nspawn|pulumi|moto|drydock|vllm")
-"""A process or temporary file of a rehearsal has one of these words in its command line or name."""
+OURS = re.compile(rf"{re.escape(str(paths.STATE))}|rehearsal\.cloud|systemd-nspawn")
+"""What the command line or the environment of a rehearsal's process says, and of no other's."""
+
+OUR_FILES = re.compile("pulumi|moto|drydock|vllm")
+"""A word of this stands in the name of each temporary file of a rehearsal."""
 
 
 def left_over(before: Snapshot, after: Snapshot) -> dict[str, list[str]]:
@@ -45,7 +48,7 @@ def machine() -> Snapshot:
             for name in ("/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/bridge/bridge-nf-call-iptables")
             if Path(name).exists()
         ),
-        "temporary file": frozenset(str(p) for p in Path("/tmp").iterdir() if OURS.search(p.name)),  # noqa: S108
+        "temporary file": frozenset(str(p) for p in Path("/tmp").iterdir() if OUR_FILES.search(p.name)),  # noqa: S108
         "state": frozenset(str(path) for path in paths.STATE.rglob("*"))
         if paths.STATE.exists()
         else frozenset(),
@@ -64,12 +67,16 @@ def _processes() -> list[str]:
         if not folder.name.isdigit() or int(folder.name) == os.getpid():
             continue
         try:
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            command, environment = (_text(folder / name) for name in ("cmdline", "environ"))
         except OSError:  # it ended between the listing and the look
             continue
-        if OURS.search(command):
+        if OURS.search(command) or OURS.search(environment):
             found.append(f"{folder.name} {command[:200]}")
     return found
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
 
 
 def _lines(*argv: str) -> list[str]:

@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from rehearsal import audit
+from rehearsal import audit, paths
 
 
 def test_left_over_names_only_what_is_new_by_kind() -> None:
@@ -20,7 +20,7 @@ def test_what_vanished_is_not_left_over() -> None:
 def test_a_process_and_a_file_of_ours_are_seen(tmp_path: Path) -> None:
     before = audit.machine()
     with subprocess.Popen(["sleep", "60"], executable="/bin/sleep", env={}) as other:
-        with subprocess.Popen(["drydock-node", "60"], executable="/bin/sleep") as ours:
+        with subprocess.Popen(["sleep", "60"], env={"PULUMI_HOME": str(paths.STATE / "pulumi-home")}) as ours:
             left = audit.left_over(before, audit.machine())
             ours.kill()
         other.kill()
