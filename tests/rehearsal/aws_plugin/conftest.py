@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -60,6 +61,13 @@ class Cloud:
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[Cloud]:
     """The API, shared by the tests: each makes what it needs."""
+    with serving() as cloud:
+        yield cloud
+
+
+@contextmanager
+def serving() -> Iterator[Cloud]:
+    """An API of its own, in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": str(REPO)}
     with subprocess.Popen(
         [sys.executable, "-c", _SERVE],
