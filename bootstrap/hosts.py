@@ -7,13 +7,16 @@ from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 from ansible_like.connection import Connection, Target
-from ansible_like.operations import Operation
+from ansible_like.operations import Command, InstanceStore, Mount, Operation, Package, Service, WaitFor
 from ansible_like.result import EngineError, Event, HostResult
 from ansible_like.runner import apply
 from bootstrap.work import Work
 from cluster.problems import Failure
 
 T = TypeVar("T")
+
+SLOW = (Command, InstanceStore, Mount, Package, Service, WaitFor)
+"""The operations that are worth a line while they run; the others are done before it could be read."""
 
 Connections = Mapping[str, Connection]
 """Open connections by the node's name."""
@@ -22,9 +25,14 @@ Connections = Mapping[str, Connection]
 def converge(hosts: Mapping[Target, Sequence[Operation]], work: Work) -> dict[str, HostResult]:
     """Brings every host to its operations in parallel. Raises Failure that names each host that failed."""
 
+    slow = {
+        target.name: {each.title for each in operations if isinstance(each, SLOW)}
+        for target, operations in hosts.items()
+    }
+
     def follow(event: Event) -> None:
         work.check()  # from the host's own thread: a cancelled run ends at its next step
-        if event.status in ("started", "progress"):
+        if event.status == "progress" or (event.status == "started" and event.title in slow[event.host]):
             work.say(f"{event.host} {event.index}/{event.total} {event.detail or event.title}")
 
     results = apply(hosts, connect_deadline_s=work.left_s, on_event=follow)

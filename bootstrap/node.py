@@ -7,7 +7,7 @@ from bootstrap.roles.environment import environment
 from bootstrap.roles.firewall import firewall
 from bootstrap.roles.storage import storage
 from bootstrap.roles.weights import weights
-from bootstrap.specs import NodeSpec, WeightsSource
+from bootstrap.specs import HubAccess, NodeSpec, WeightsSource
 
 
 def node_operations(
@@ -17,25 +17,22 @@ def node_operations(
     region: str,
     rank: int,
     deadline_s: float = 3600,
-    hub_token: str = "",
+    hub: HubAccess | None = None,
 ) -> list[Operation]:
-    """Everything between a booted image and a node on which vLLM can start, in order.
-
-    ``hub_token`` opens gated models of the Hugging Face Hub; it goes over SSH's standard input only.
-    """
+    """Everything between a booted image and a node on which vLLM can start, in order."""
     return [
         *base(spec),
         *storage(spec),
         *accelerator(spec),
         *firewall(spec),
         *environment(spec),
-        *weights(spec, source, region=region, rank=rank, deadline_s=deadline_s, hub_token=hub_token),
+        *weights(spec, source, region=region, rank=rank, deadline_s=deadline_s, hub=hub or HubAccess()),
     ]
 
 
 def node_digest(spec: NodeSpec, source: WeightsSource, *, region: str, rank: int) -> str:
     """What a node is made of, in 64 hex digits: another digest means that the node must converge anew.
 
-    Neither the deadline nor the hub's token is part of what the node becomes.
+    Neither the deadline nor the way to the hub is part of what the node becomes.
     """
     return digest(node_operations(spec, source, region=region, rank=rank))

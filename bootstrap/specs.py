@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cluster.config import Readiness
@@ -10,13 +10,16 @@ from cluster.plan import NodeSpec, ReplicaSpec
 from cluster.problems import BadInput, Problem
 
 __all__ = [
+    "HubAccess",
     "NodeSpec",
     "Readiness",
     "ReplicaNode",
     "ReplicaSpec",
     "WeightsSource",
     "node_spec",
+    "replica_nodes",
     "replica_spec",
+    "weights_source",
 ]
 
 
@@ -34,6 +37,16 @@ class WeightsSource:
     @property
     def from_hub(self) -> bool:
         return not self.source.startswith("/")
+
+
+@dataclass(frozen=True)
+class HubAccess:
+    """How a node reaches the Hugging Face Hub: no part of what the node becomes, so of no digest."""
+
+    token: str = field(default="", repr=False)
+    """Opens gated models; goes over SSH's standard input only."""
+    endpoint: str = ""
+    """A mirror; empty = the hub itself."""
 
 
 @dataclass(frozen=True)

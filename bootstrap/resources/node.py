@@ -11,7 +11,7 @@ from bootstrap.hosts import converge, on_each, reachable
 from bootstrap.node import node_digest, node_operations
 from bootstrap.properties import UNKNOWN, Unknown, is_unknown
 from bootstrap.resources.resource import Difference, Refusal, Values, changed, refusals
-from bootstrap.specs import node_spec, weights_source
+from bootstrap.specs import HubAccess, node_spec, weights_source
 from bootstrap.work import Work
 from cluster.problems import BadInput
 
@@ -96,7 +96,7 @@ class Node:
             region=inputs["region"],
             rank=inputs["rank"],
             deadline_s=work.left_s,
-            hub_token=os.environ.get("HF_TOKEN", ""),
+            hub=HubAccess(os.environ.get("HF_TOKEN", ""), os.environ.get("HF_ENDPOINT", "")),
         )
         converge({_target(inputs, host_keys): operations}, work)
         return inputs | {"digest": _digest(inputs), "hostKeys": list(host_keys)}

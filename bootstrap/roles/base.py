@@ -4,7 +4,17 @@ from ansible_like.operations import Directory, File, Group, Operation, Sysctl, U
 from bootstrap.rendering import render
 from bootstrap.specs import NodeSpec
 
-TOOLS = ("check-gpu", "check-peers", "fetch-weights", "install-vllm", "name-disks", "node-environment")
+TOOLS = {
+    "/opt/drydock/bin/check-gpu": 0o755,
+    "/opt/drydock/bin/check-peers": 0o755,
+    "/opt/drydock/bin/fetch-weights": 0o755,
+    "/opt/drydock/bin/fill-bucket": 0o755,
+    "/opt/drydock/bin/install-vllm": 0o755,
+    "/opt/drydock/bin/name-disks": 0o755,
+    "/opt/drydock/bin/node-environment": 0o755,
+    "/opt/drydock/lib/model_files.py": 0o644,
+}
+"""Path and mode of each."""
 
 KERNEL_SETTINGS = {
     # NCCL and gloo listen on ephemeral ports: a fixed range that none of vLLM's own ports lies in.
@@ -29,7 +39,8 @@ def base(spec: NodeSpec) -> list[Operation]:
         Directory("/var/lib/vllm", mode=0o750, owner="vllm", group="vllm"),
         Directory("/etc/drydock"),
         Directory("/opt/drydock/bin"),
-        *(File(f"/opt/drydock/bin/{tool}", render(f"/opt/drydock/bin/{tool}"), mode=0o755) for tool in TOOLS),
+        Directory("/opt/drydock/lib"),
+        *(File(path, render(path), mode=mode) for path, mode in TOOLS.items()),
         File(limits, render(limits)),
         Sysctl(
             KERNEL_SETTINGS | (GPU_KERNEL_SETTINGS if gpu else {}),

@@ -14,7 +14,7 @@ UBUNTU = "/aws/service/canonical/ubuntu/server/22.04/stable/current/amd64/hvm/eb
 
 @dataclass(frozen=True)
 class Case:
-    """A two-node cluster, ready to be rendered."""
+    """A cluster, ready to be rendered."""
 
     node: NodeSpec
     replica: ReplicaSpec
@@ -40,6 +40,7 @@ def case(stack: str, changes: Mapping[str, object] | None = None) -> Case:
 
 CASES: dict[str, Case] = {
     "cpu": case("rehearsal"),
+    "g6e.xlarge": case("staging"),
     "p4d.24xlarge": case(
         "prod",
         {
@@ -54,4 +55,4 @@ CASES: dict[str, Case] = {
         "prod", {"drydock:nodes.instanceType": "p5en.48xlarge", "drydock:maxHourlyUsd": 130}
     ),
 }
-"""One CPU cluster and three of GPUs; p4d starts from plain Ubuntu, the others from AWS's image."""
+"""One CPU cluster, one GPU node, three clusters of GPUs; p4d starts from plain Ubuntu, not AWS's image."""

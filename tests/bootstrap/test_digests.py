@@ -6,6 +6,7 @@ import pytest
 
 from bootstrap.node import node_digest, node_operations
 from bootstrap.replica import replica_digest
+from bootstrap.specs import HubAccess
 from tests.bootstrap.cases import API_KEY, CASES, REGION, Case, case
 
 
@@ -49,15 +50,22 @@ def test_another_api_key_changes_the_replica() -> None:
     assert digest_of_replica(CASES["cpu"], "another") != digest_of_replica(CASES["cpu"])
 
 
-def test_the_hubs_token_is_in_no_argument_and_no_digest() -> None:
-    hub = CASES["p5.48xlarge"]
-    operations = node_operations(hub.node, hub.source, region=REGION, rank=0, hub_token="hf_secret")
+def test_the_way_to_the_hub_is_in_no_argument_and_no_digest() -> None:
+    each, hub = CASES["p5.48xlarge"], HubAccess("hf_secret", "https://hf-mirror.com")
+    operations = node_operations(each.node, each.source, region=REGION, rank=0, hub=hub)
     assert "hf_secret" not in repr(operations)
-    assert digest_of_node(hub) == node_digest(hub.node, hub.source, region=REGION, rank=0)
+    assert digest_of_node(each) == node_digest(each.node, each.source, region=REGION, rank=0)
 
 
 def test_one_node_of_the_hubs_fills_the_bucket_and_the_others_wait() -> None:
-    hub = CASES["p5.48xlarge"]
-    argvs = [node_operations(hub.node, hub.source, region=REGION, rank=r, deadline_s=900)[-1] for r in (0, 1)]
-    assert ["--fill" in str(argv) for argv in argvs] == [True, False]
-    assert "'--deadline-s', '900'" in str(argvs[1])
+    each = CASES["p5.48xlarge"]
+    head, worker = (
+        node_operations(each.node, each.source, region=REGION, rank=rank, deadline_s=900)[-2:]
+        for rank in (0, 1)
+    )
+    assert [operation.title for operation in head] == [
+        "command weights from the hub to the bucket",
+        "command weights",
+    ]
+    assert [operation.title for operation in worker] == ["command vLLM 0.32.0", "command weights"]
+    assert "'--deadline-s', '900'" in repr(worker[1])

@@ -1,7 +1,9 @@
 """The node's fetch-weights as a process against a real S3 API on the loopback."""
 
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,9 +101,13 @@ def bench(
     upload(model, manifest, place, Work(said.append, 60))
     (tmp_path / "disk").mkdir()
     # The tool as it is, but with parts so small that tests are quick.
-    tool, text = tmp_path / "fetch-weights", TOOL.read_text()
+    tools = tmp_path / "drydock"
+    shutil.copytree(TOOL.parents[1], tools, ignore=shutil.ignore_patterns("__pycache__"))
+    library = tools / "lib" / "model_files.py"
+    text = library.read_text()
     assert "PART_BYTES = 64 << 20" in text
-    tool.write_text(text.replace("PART_BYTES = 64 << 20", "PART_BYTES = 1 << 20"))
+    library.write_text(text.replace("PART_BYTES = 64 << 20", "PART_BYTES = 1 << 20"))
+    tool = tools / "bin" / "fetch-weights"
     return Bench(model, manifest, place, tmp_path / "disk", tool, said)
 
 
@@ -201,6 +207,22 @@ def test_new_weights_replace_the_old_and_share_what_is_the_same(bench: Bench) ->
     assert content(bench.destination) == content(bench.model)
     assert (bench.destination / "deep" / "model.safetensors").stat().st_ino == large
     assert not bench.destination.with_name("tiny.old").exists()
+
+
+def test_a_cut_off_change_leaves_the_weights_in_service_untouched(bench: Bench) -> None:
+    """A run that was cut off had linked an old file that the next weights have with other content."""
+    bench.fetch()
+    before = content(bench.destination)
+    bench.partial.mkdir()
+    (bench.partial / "config.json").hardlink_to(bench.destination / "config.json")
+    bench.put("config.json", b'{"hidden_size": 9}')
+    served = (bench.destination / "config.json").open("rb")
+    changed = {"name": "config.json", "size": 18, "sha256": hashlib.sha256(b'{"hidden_size": 9}').hexdigest()}
+    bench.put("manifest.json", json.dumps({"digest": "next", "files": [changed]}).encode())
+    assert bench.fetch(digest="next").returncode == 0
+    assert content(bench.destination) == {"config.json": b'{"hidden_size": 9}'}
+    with served:
+        assert served.read() == before["config.json"]
 
 
 def test_waits_for_the_manifest_no_longer_than_its_deadline(bench: Bench) -> None:

@@ -44,8 +44,10 @@ def written(directory: Path) -> dict[str, str]:
     return {path.relative_to(directory).as_posix(): path.read_text() for path in files}
 
 
-@pytest.mark.parametrize("rank", [0, 1], ids=["head", "worker"])
-@pytest.mark.parametrize("name", CASES)
+NODES = [(name, node.rank) for name, case in CASES.items() for node in case.nodes]
+
+
+@pytest.mark.parametrize(("name", "rank"), NODES)
 def test_node_is_rendered_as_pinned(name: str, rank: int) -> None:
     directory = GOLDEN / name / ("head", "worker")[rank]
     rendered = files_of(operations_of(CASES[name], rank))
@@ -57,13 +59,10 @@ def test_node_is_rendered_as_pinned(name: str, rank: int) -> None:
 
 
 def test_api_key_is_on_the_head_alone_and_for_root_alone() -> None:
-    for name, case in CASES.items():
-        for rank in (0, 1):
-            files = [op for op in operations_of(case, rank) if isinstance(op, File)]
-            holding = [file for file in files if API_KEY in file.data.decode()]
-            assert [file.path for file in holding] == (["/etc/drydock/api-key.env"] if rank == 0 else []), (
-                name
-            )
-            for file in holding:
-                assert (file.secret, stat.S_IMODE(file.mode), file.owner) == (True, 0o600, "root")
-                assert API_KEY not in repr(file)
+    for name, rank in NODES:
+        files = [op for op in operations_of(CASES[name], rank) if isinstance(op, File)]
+        holding = [file for file in files if API_KEY in file.data.decode()]
+        assert [file.path for file in holding] == (["/etc/drydock/api-key.env"] if rank == 0 else []), name
+        for file in holding:
+            assert (file.secret, stat.S_IMODE(file.mode), file.owner) == (True, 0o600, "root")
+            assert API_KEY not in repr(file)
