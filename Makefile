@@ -2,6 +2,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 bin := .venv/bin
+kept := HOME,PATH,CI,DRYDOCK_CACHE,DRYDOCK_STATE
+# The end-to-end tests boot machines; a user with sudo need not think of it.
+root := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env=$(kept))
 
 .PHONY: help setup rehearse test test-fast lint clean
 
@@ -16,9 +19,10 @@ rehearse: ## The whole voyage on this machine: up, answer, load, change, down, a
 	set_up_s=$$(date +%s.%N | awk -v begin=$$begin '{ print $$1 - begin }'); \
 	$(bin)/drydock rehearse --set-up-s "$$set_up_s" $(if $(KEEP),--keep)
 
-test: setup lint ## Lint, then every test: the fast ones first, then those that boot real nodes
-	$(bin)/pytest -m "not e2e"
-	$(bin)/pytest -m e2e --durations=15
+test: ## Set-up, lint, then every test: the fast ones first, then those that boot real nodes
+	@scripts/setup --tests
+	@$(MAKE) --no-print-directory lint
+	$(root) $(bin)/pytest --durations=15
 
 test-fast: ## The tests that need neither root nor network
 	$(bin)/pytest -q -m "not e2e"

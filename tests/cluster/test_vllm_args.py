@@ -14,7 +14,7 @@ def test_the_rehearsals_head() -> None:
         *("--nnodes", "2", "--node-rank", "{NODE_RANK}"),
         *("--master-addr", "{MASTER_ADDR}", "--master-port", "29501"),
         *("--dtype", "bfloat16", "--max-model-len", "512"),
-        *("--gpu-memory-utilization", "0.2", "--max-num-seqs", "8"),
+        *("--gpu-memory-utilization", "0.1", "--max-num-seqs", "8", "--enforce-eager"),
     )
 
 
@@ -48,7 +48,7 @@ def test_no_dropped_flag_and_no_secret(stack: str) -> None:
     flags = {argument for argument in head_args(stack_config(stack), "/m") if argument.startswith("--")}
     assert not flags & set(REMOVED_FLAGS)
     assert "--api-key" not in flags
-    assert flags - {"--enable-expert-parallel"} <= OWN_FLAGS
+    assert flags - {"--enable-expert-parallel", "--enforce-eager"} <= OWN_FLAGS
 
 
 def test_nccl_is_only_for_gpus_and_its_efa_plugin_only_for_efa() -> None:
