@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,8 +103,18 @@ class Stack:
         return {**os.environ, **environment(), "TMPDIR": str(TEMPORARY), **(self.extra_environment or {})}
 
     def init(self) -> None:
-        """Make the stack in the backend unless it is there."""
-        self._captured(["pulumi", "stack", "select", "--create", self.name])
+        """Make the stack in the backend unless it is there.
+
+        Pulumi writes the salt of a new stack's passphrase into its settings: here, into a copy of them.
+        """
+        with tempfile.TemporaryDirectory(dir=TEMPORARY) as folder:
+            for name in ("Pulumi.yaml", f"Pulumi.{self.name}.yaml"):
+                shutil.copy(self.project / name, folder)
+            self._captured(["pulumi", "stack", "select", "--create", self.name, "--cwd", folder])
+
+    def select(self) -> None:
+        """Make it the stack that pulumi takes in the project's folder when none is named."""
+        self._captured(["pulumi", "stack", "select", self.name])
 
     def up(self, *arguments: str) -> list[Step]:
         """Run `pulumi up`, showing its own display; answers what it did. Raises Failure."""
@@ -164,6 +175,11 @@ class Stack:
                 "mend what the message names and run it again",
             )
         return done.stdout
+
+
+def stacks() -> list[Stack]:
+    """The stacks that the project has settings for."""
+    return [Stack(path.name.split(".")[1]) for path in sorted(paths.REPO.glob("Pulumi.*.yaml"))]
 
 
 def steps(events: Sequence[str]) -> list[Step]:

@@ -17,12 +17,14 @@ def start(
         False, "--listed-only", help="List instances as running, but boot no machine."
     ),
 ) -> None:
-    """Start the cloud and make the stack `rehearsal` ready for pulumi."""
+    """Start the cloud and make the project's stacks in it, `rehearsal` selected."""
     become_root()
     from rehearsal import pulumi_cli, voyage
 
     info = voyage.start_cloud(boot=not listed_only)
-    pulumi_cli.Stack(voyage.STACK).init()
+    for stack in pulumi_cli.stacks():
+        stack.init()
+    pulumi_cli.Stack(voyage.STACK).select()
     print(
         f"the cloud answers at {info.endpoint}"
         + (" (instances are listed, not booted)" if listed_only else "")
