@@ -49,11 +49,12 @@ def _in_object(
 
 
 def _in_value(prop: Prop, old: Any, new: Any, path: str, *, replace: bool) -> Iterator[Difference]:
-    if is_blank(old) and is_blank(new):
+    was, is_now = not _says_nothing(prop, old), not _says_nothing(prop, new)
+    if not was and not is_now:
         return
-    if is_blank(old):
+    if not was:
         yield Difference(path, How.ADD, replace)
-    elif is_blank(new):
+    elif not is_now:
         yield Difference(path, How.DELETE, replace)
     elif new is UNKNOWN or old is UNKNOWN:
         yield Difference(path, How.UPDATE, replace)
@@ -67,6 +68,12 @@ def _in_value(prop: Prop, old: Any, new: Any, path: str, *, replace: bool) -> It
         yield from _in_list(prop, prop.of, old, new, path, replace=replace)
     elif prop.normal(old) != prop.normal(new):
         yield Difference(path, How.UPDATE, replace)
+
+
+def _says_nothing(prop: Prop, value: Any) -> bool:
+    if prop.kind is Kind.OBJECT and isinstance(value, Mapping):
+        return all(_says_nothing(prop.fields[name], item) for name, item in value.items())
+    return is_blank(value)
 
 
 def _in_list(prop: Prop, of: Prop, old: Any, new: Any, path: str, *, replace: bool) -> Iterator[Difference]:

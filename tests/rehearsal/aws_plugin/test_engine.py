@@ -101,7 +101,7 @@ def test_what_was_made_but_is_not_usable_is_remembered_and_finished(engine: Engi
     vpc, _ = engine.check(VPC, {}, {"cidrBlock": "10.60.0.0/16"}, b"")
     vpc_id, vpc_state = engine.create(VPC, vpc)
     inputs, _ = engine.check(GATEWAY, {}, {"vpcId": "vpc-00000000"}, b"")
-    with pytest.raises(HalfMade, match="InvalidVpcID.NotFound") as half:
+    with pytest.raises(HalfMade, match=r"InvalidVpcID\.NotFound") as half:
         engine.create(GATEWAY, inputs)
     gateway_id = half.value.resource_id
     assert gateway_id.startswith("igw-")

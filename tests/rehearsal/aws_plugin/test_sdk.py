@@ -12,6 +12,9 @@ from rehearsal.aws_plugin.resource import Function, Resource
 from rehearsal.aws_plugin.schema import Kind, Prop, Props
 from rehearsal.aws_plugin.tables import FUNCTIONS, RESOURCES
 
+# the SDK warns of its own old types when it is looked through
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
 
 def module_of(token: str) -> Any:
     """The SDK's module of ``aws:ec2/launchTemplate:LaunchTemplate``."""
