@@ -4,9 +4,12 @@ import importlib.metadata
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ PASSPHRASE = "rehearsal"  # noqa: S105 - guards a throw-away cluster; the state 
 BACKEND = paths.STATE / "pulumi"
 HOME = paths.STATE / "pulumi-home"
 TEMPORARY = paths.STATE / "tmp"
+CANCEL_S = 60
 
 
 def environment() -> dict[str, str]:
@@ -155,12 +159,11 @@ class Stack:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
         argv = self.argv(command, *arguments, "--event-log", str(log))
-        done = subprocess.run(
-            argv, cwd=self.project, env={**self.environment(), "PULUMI_DEBUG_COMMANDS": "true"}, check=False
-        )
-        if done.returncode != 0:
+        variables = {**self.environment(), "PULUMI_DEBUG_COMMANDS": "true"}
+        code = _until_ended(subprocess.Popen(argv, cwd=self.project, env=variables))
+        if code != 0:
             raise Failure(
-                f"{' '.join(self.argv(command, *arguments))} ended with exit code {done.returncode}",
+                f"{' '.join(self.argv(command, *arguments))} ended with exit code {code}",
                 "its messages are above; mend what they name and run it again, it goes on where it stopped",
             )
         return steps(log.read_text().splitlines())
@@ -175,6 +178,23 @@ class Stack:
                 "mend what the message names and run it again",
             )
         return done.stdout
+
+
+def _until_ended(pulumi: subprocess.Popen[bytes]) -> int:
+    """The exit code; after Ctrl-C Pulumi is given time to cancel its steps and to end its plugins."""
+    try:
+        return pulumi.wait()
+    except KeyboardInterrupt:
+        if (
+            not sys.stdin.isatty()
+        ):  # a terminal's Ctrl-C has reached Pulumi already; a second one would cut it off
+            pulumi.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            pulumi.wait(CANCEL_S)
+        raise
+    finally:
+        pulumi.kill()
+        pulumi.wait()
 
 
 def stacks() -> list[Stack]:

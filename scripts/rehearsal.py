@@ -53,7 +53,12 @@ def status() -> None:
 @app.command()
 def env() -> None:
     """Print the lines that point this shell at the cloud: eval "$(drydock rehearsal env)"."""
-    from rehearsal import pulumi_cli
+    from cluster.problems import BadInput, Problem
+    from rehearsal import cloud, pulumi_cli
 
+    if cloud.status().pid is None:
+        raise BadInput(
+            [Problem("cloud", "no cloud runs on this machine", "start it: drydock rehearsal start")]
+        )
     for name, value in pulumi_cli.environment().items():
         print(f"export {name}={shlex.quote(value)}")

@@ -5,7 +5,8 @@ import typer
 from scripts.root import become_root
 
 KEPT = """
-The cluster is up and stays up. With `eval "$(drydock rehearsal env)"` in your shell (from this folder):
+The cluster is up and stays up. In this folder, with
+`source .venv/bin/activate && eval "$(drydock rehearsal env)"` in your shell:
 
   talk to it      curl -s {endpoint}/chat/completions \\
                     -H "Authorization: Bearer $(pulumi stack output --show-secrets apiKey)" \\

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -39,6 +40,10 @@ def test_up_answers_changes_one_thing_breaks_by_name_and_leaves_nothing(
     cluster = Cluster.from_outputs(stack.outputs())
     voyage.check_answer(cluster, *right)
     assert voyage.status_without_key(cluster) == httpx.codes.UNAUTHORIZED
+
+    stack.select()
+    assert on_node(stack, "0", "hostname").startswith("ip-10-77-1-")
+    assert "vllm-worker" in on_node(stack, "node-1", "systemctl list-units --no-legend 'vllm-*'")
 
     begin = time.monotonic()
     stack.up("--expect-no-changes")
@@ -78,6 +83,15 @@ def test_up_killed_in_the_middle_of_the_bootstrap_is_finished_by_the_next_up(
 
     stack.destroy()
     assert audit.left_over(before, audit.cloud(booting_cloud)) == {}
+
+
+def on_node(stack: Stack, node: str, command: str) -> str:
+    """What a command prints on a node, through `drydock ssh`."""
+    argv = [sys.executable, "-m", "scripts.drydock", "ssh", node, command]
+    environment = {**stack.environment(), "PYTHONPATH": str(paths.REPO)}
+    return subprocess.run(
+        argv, cwd=paths.REPO, env=environment, capture_output=True, text=True, check=True
+    ).stdout
 
 
 def kill_in_the_middle(running: subprocess.Popen[bytes], output: Path, word: str) -> None:
