@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
-from rehearsal.aws_plugin.problems import Refused
+from rehearsal.aws_plugin.problems import REAL_PLUGIN, Refused
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -33,12 +34,27 @@ class Settings:
     secret_key: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     endpoints: Mapping[str, str] = field(default_factory=dict)
-    """Service → URL; a service that is not named is reached as boto3 finds it (AWS_ENDPOINT_URL)."""
+    """Service → URL; a service that is not named is at AWS_ENDPOINT_URL."""
     default_tags: Mapping[str, str] = field(default_factory=dict)
 
 
 class NotYet(Exception):  # noqa: N818 - no error: the state waited for hasn't come
     """The state waited for has not come; the text says how it stands."""
+
+
+def local_endpoint(settings: Settings, service: str) -> str:
+    """The URL of the service's local API. Raises Refused where there is none: that would be AWS itself."""
+    named = (settings.endpoints.get(service), os.environ.get(f"AWS_ENDPOINT_URL_{service.upper()}"))
+    url = next(filter(None, [*named, os.environ.get("AWS_ENDPOINT_URL")]), "")
+    host = urlsplit(url).hostname or ""
+    if not host or host.endswith(".amazonaws.com"):
+        raise Refused(
+            "the rehearsal's aws stand-in speaks only to a local cloud, and "
+            f"{'AWS_ENDPOINT_URL names none' if not host else f'{host} is none'} for {service}\n"
+            '    → for the rehearsal: eval "$(drydock rehearsal env)"\n'
+            f"    → for AWS itself: {REAL_PLUGIN}"
+        )
+    return url
 
 
 class Clients:
@@ -70,7 +86,7 @@ class Clients:
                 self._made[service, region] = self._session.client(
                     service,
                     region_name=region,
-                    endpoint_url=self.settings.endpoints.get(service),
+                    endpoint_url=local_endpoint(self.settings, service),
                     config=Config(
                         connect_timeout=5,
                         max_pool_connections=64,
@@ -160,9 +176,3 @@ class Aws:
                 f"{state}, and that for {deadline_s:.0f} s\n"
                 "    → see what holds it, then run again: what was made is remembered"
             ) from None
-
-
-def local_endpoint(settings: Settings) -> str | None:
-    """Where AWS's API is said to be, None when that is AWS itself."""
-    named = os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT_URL_EC2")
-    return settings.endpoints.get("ec2") or named

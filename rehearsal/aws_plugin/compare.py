@@ -72,7 +72,7 @@ def _in_value(prop: Prop, old: Any, new: Any, path: str, *, replace: bool) -> It
 
 def _says_nothing(prop: Prop, value: Any) -> bool:
     if prop.kind is Kind.OBJECT and isinstance(value, Mapping):
-        return all(_says_nothing(prop.fields[name], item) for name, item in value.items())
+        return all(_says_nothing(prop.fields.get(name, Prop(Kind.TEXT)), it) for name, it in value.items())
     return is_blank(value)
 
 

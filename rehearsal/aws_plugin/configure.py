@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from rehearsal.aws_plugin.aws import Settings, local_endpoint
-from rehearsal.aws_plugin.problems import REAL_PLUGIN, Refused
+from rehearsal.aws_plugin.problems import REAL_PLUGIN
 from rehearsal.aws_plugin.values import UNKNOWN
 
 _REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
@@ -46,12 +46,7 @@ def settings_of(given: Mapping[str, Any]) -> Settings:
         endpoints=endpoints,
         default_tags=tags,
     )
-    if not local_endpoint(settings):
-        raise Refused(
-            "the rehearsal's aws stand-in speaks only to a local cloud, and AWS_ENDPOINT_URL names none\n"
-            '    → for the rehearsal: eval "$(drydock rehearsal env)"\n'
-            f"    → for AWS itself: {REAL_PLUGIN}"
-        )
+    local_endpoint(settings, "ec2")
     return settings
 
 

@@ -4,6 +4,7 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -79,8 +80,9 @@ class Engine:
 
     def warm_up(self) -> None:
         """Loads what the first request would wait for."""
-        for service in ("ec2", "iam", "s3", "ssm"):
-            self.clients.get(service, self.settings.region)
+        with suppress(Refused):  # the request that needs it will say so
+            for service in ("ec2", "iam", "s3", "ssm"):
+                self.clients.get(service, self.settings.region)
 
     def _aws(self, urn: str, values: Values) -> Aws:
         region = values.get("region") or self.settings.region

@@ -78,7 +78,10 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
     def _say(self, urn: str, text: str) -> None:
         if self._log:
             severity = engine_pb2.LogSeverity.INFO
-            self._log.Log(engine_pb2.LogRequest(severity=severity, message=text, urn=urn, ephemeral=True))
+            # Not waited for: a display that is gone must not end the work.
+            self._log.Log.future(
+                engine_pb2.LogRequest(severity=severity, message=text, urn=urn, ephemeral=True)
+            )
 
     @property
     def _configured(self) -> Engine:

@@ -22,6 +22,7 @@ from tests.rehearsal.aws_plugin.conftest import Cloud
 
 LAUNCHER = REPO / "rehearsal" / "aws_plugin" / "bin" / "pulumi-resource-aws"
 VPC = "urn:pulumi:test::drydock::aws:ec2/vpc:Vpc::net"
+BUCKET = "urn:pulumi:test::drydock::aws:s3/bucket:Bucket::weights"
 GATEWAY = "urn:pulumi:test::drydock::aws:ec2/internetGateway:InternetGateway::gateway"
 
 
@@ -130,9 +131,24 @@ def test_a_function_hides_what_is_secret(served: Any) -> None:
     assert value["value"].string_value.startswith("ami-")
 
 
-def test_it_speaks_to_no_real_account() -> None:
-    with plugin({}) as stub, pytest.raises(grpc.RpcError, match="AWS_ENDPOINT_URL names none"):
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({}, "AWS_ENDPOINT_URL names none for ec2"),
+        ({"AWS_ENDPOINT_URL": "https://ec2.us-east-1.amazonaws.com"}, "amazonaws.com is none for ec2"),
+    ],
+)
+def test_it_speaks_to_no_real_account(environment: Mapping[str, str], said: str) -> None:
+    with plugin(environment) as stub, pytest.raises(grpc.RpcError, match=said):
         configure(stub)
+
+
+def test_no_service_is_left_to_aws(cloud: Cloud) -> None:
+    environment = {name: value for name, value in cloud.environment.items() if name != "AWS_ENDPOINT_URL"}
+    with plugin({**environment, "AWS_ENDPOINT_URL_EC2": cloud.url}) as stub:
+        configure(stub)
+        with pytest.raises(grpc.RpcError, match="names none for s3"):
+            stub.Read(provider_pb2.ReadRequest(urn=BUCKET, id="drydock"))
 
 
 def test_settings_are_checked_by_name(served: Any) -> None:
