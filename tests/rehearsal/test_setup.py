@@ -47,7 +47,7 @@ def test_unknown_arguments_are_bad_input(machine: Path) -> None:
     for arguments in (["--only", "everything"], ["--all"], ["--only"], ["--only", "env", "cli"]):
         answer = setup(machine, *arguments)
         assert answer.returncode == 2
-        assert "Usage: scripts/setup [--only env|cli|image|model]" in answer.stderr
+        assert "Usage: scripts/setup [--tests | --only env|cli|image|model]" in answer.stderr
 
 
 def test_another_system_than_linux_is_refused(machine: Path) -> None:
