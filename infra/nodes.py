@@ -95,7 +95,9 @@ class Nodes(pulumi.ComponentResource):
         image = self._args.plan.image
         if image.startswith("ami-"):
             return image
-        return ssm.get_parameter_output(name=image, opts=pulumi.InvokeOutputOptions(parent=self)).value
+        found = ssm.get_parameter_output(name=image, opts=pulumi.InvokeOutputOptions(parent=self))
+        # An image's id is no secret, though one member of the answer, `value`, is always taken for one.
+        return pulumi.Output.unsecret(found.insecure_value)
 
     def _volumes(self, image_id: pulumi.Input[str]) -> list[ec2.LaunchTemplateBlockDeviceMappingArgs]:
         plan = self._args.plan

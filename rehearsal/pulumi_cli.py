@@ -28,7 +28,8 @@ def environment() -> dict[str, str]:
     """The variables that point Pulumi and any AWS client at the local cloud, PATH included."""
     return {
         **cloud.environment(),
-        "PULUMI_BACKEND_URL": f"file://{BACKEND}",
+        # Without side files of metadata: Pulumi writes them in place, and a kill would leave a torn one.
+        "PULUMI_BACKEND_URL": f"file://{BACKEND}?metadata=skip",
         "PULUMI_HOME": str(HOME),
         "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
         "PULUMI_SKIP_UPDATE_CHECK": "true",
@@ -49,9 +50,11 @@ def client_arguments() -> dict[str, Any]:
 
 def prepare_home() -> None:
     """Make the rehearsal's own Pulumi home: its state and plugins; the user's ~/.pulumi is left alone."""
+    shutil.rmtree(HOME / "plugins", ignore_errors=True)
     for folder in (BACKEND, HOME / "plugins", TEMPORARY):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    users_home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    named = os.environ.get("PULUMI_HOME")  # ours, in a shell that points at the cloud
+    users_home = Path(named) if named and Path(named) != HOME else Path.home() / ".pulumi"
     real_aws = sorted(users_home.glob("plugins/resource-aws-v7.*/pulumi-resource-aws"))
     for source in real_aws:
         _link(HOME / "plugins" / source.parent.name, source.parent)
@@ -68,7 +71,6 @@ def prepare_home() -> None:
 
 def _link(link: Path, target: Path) -> None:
     link.parent.mkdir(parents=True, exist_ok=True)
-    link.unlink(missing_ok=True)
     link.symlink_to(target)
 
 
