@@ -1,4 +1,4 @@
-"""The whole answer of `drydock cost` as one value: the schema of its JSON, and what the table and plot show."""
+"""The whole answer of `drydock cost` as one value: its JSON schema, and what the table and plot show."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
