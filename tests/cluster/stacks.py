@@ -17,6 +17,7 @@ TINY = shape_from_config(
     {
         "architectures": ["LlamaForCausalLM"],
         "hidden_size": 64,
+        "intermediate_size": 128,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
