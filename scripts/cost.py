@@ -6,81 +6,56 @@ from typing import Annotated
 
 import typer
 
-PRICE, LOAD, OUTPUT = "The cluster's price", "The load", "The answer"
-
 
 def cost(
     *,
-    instance_type: Annotated[
-        str | None, typer.Option(help="EC2 instance type of the nodes.", rich_help_panel=PRICE)
-    ] = None,
-    nodes: Annotated[int, typer.Option(help="How many of them one cluster has.", rich_help_panel=PRICE)] = 1,
-    region: Annotated[
-        str, typer.Option(help="AWS region of the price.", rich_help_panel=PRICE)
-    ] = "us-east-1",
+    instance_type: Annotated[str | None, typer.Option(help="EC2 instance type of the nodes.")] = None,
+    nodes: Annotated[int, typer.Option(help="How many of them one cluster has.")] = 1,
+    region: Annotated[str, typer.Option(help="AWS region of the price.")] = "us-east-1",
     market: Annotated[
-        str,
-        typer.Option(help="on-demand, spot, capacity-block or reservation.", rich_help_panel=PRICE),
+        str, typer.Option(help="on-demand, spot, capacity-block or reservation.")
     ] = "on-demand",
     usd_per_hour: Annotated[
-        float | None,
-        typer.Option(help="The price of all nodes, instead of type and nodes.", rich_help_panel=PRICE),
+        float | None, typer.Option(help="The price of all nodes, instead of type and nodes.")
     ] = None,
     refresh: Annotated[
         bool,
         typer.Option(
             "--refresh",
             help="First ask AWS for today's prices of the region (on demand and spot) and keep them.",
-            rich_help_panel=PRICE,
         ),
     ] = False,
     tokens_per_s: Annotated[
         float | None,
-        typer.Option(
-            help="What one cluster serves at full load, input and output tokens together.",
-            rich_help_panel=LOAD,
-        ),
+        typer.Option(help="What one cluster serves at full load, input and output tokens together."),
     ] = None,
     bench: Annotated[
         Path | None,
         typer.Option(
-            help="Measured instead: the file of `vllm bench serve --save-result` (throughput and mix).",
-            rich_help_panel=LOAD,
+            help="Measured instead: the file of `vllm bench serve --save-result` (throughput and mix)."
         ),
     ] = None,
     utilization: Annotated[
-        float,
-        typer.Option(help="Share of full load that a day's traffic uses, 0 to 1.", rich_help_panel=LOAD),
+        float, typer.Option(help="Share of full load that a day's traffic uses, 0 to 1.")
     ] = 0.5,
     tokens_per_day: Annotated[
-        float | None,
-        typer.Option(
-            help="Compare hosted, own and both together at this volume, e.g. 500e6.", rich_help_panel=LOAD
-        ),
+        float | None, typer.Option(help="Compare hosted, own and both together at this volume, e.g. 500e6.")
     ] = None,
     mix: Annotated[
-        str | None,
-        typer.Option(
-            help="Input to output tokens.", show_default="3:1, or as measured", rich_help_panel=LOAD
-        ),
+        str | None, typer.Option(help="Input to output tokens.", show_default="3:1, or as measured")
     ] = None,
     cached_share: Annotated[
-        float, typer.Option(help="Share of the input that the prefix cache holds.", rich_help_panel=LOAD)
+        float, typer.Option(help="Share of the input that the prefix cache holds.")
     ] = 0.0,
-    cny_per_usd: Annotated[float, typer.Option(help="Yuan for a dollar.", rich_help_panel=OUTPUT)] = 7.0,
+    cny_per_usd: Annotated[float, typer.Option(help="Yuan for a dollar.")] = 7.0,
     hosted: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Only this offer, by the name in the table (again for more).", rich_help_panel=OUTPUT
-        ),
+        list[str] | None, typer.Option(help="Only this offer, by the name in the table (again for more).")
     ] = None,
     as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Print JSON, as docs/cost.schema.json says.", rich_help_panel=OUTPUT),
+        bool, typer.Option("--json", help="Print JSON, as docs/cost.schema.json says.")
     ] = False,
     plot: Annotated[
-        Path | None,
-        typer.Option(help="Draw cost against tokens a day: FILE.png or FILE.svg.", rich_help_panel=OUTPUT),
+        Path | None, typer.Option(help="Draw cost against tokens a day: FILE.png or FILE.svg.")
     ] = None,
 ) -> None:
     """Price a cluster, and compare it with hosted APIs: break-even in tokens a day, and the mixed way.

@@ -12,6 +12,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode=None,  # plain help: drawing it with rich takes longer than any command here
 )
 app.add_typer(rehearsal.app, name="rehearsal")
 app.command("rehearse")(rehearse.rehearse)
