@@ -43,10 +43,16 @@ class Own:
         """USD a day when all of it is served by clusters of one's own."""
         return self.clusters_for(tokens_per_day) * self.usd_per_day
 
+    def hybrid_clusters_for(self, tokens_per_day: float, hosted_usd_per_million: float) -> int:
+        """How many clusters the mixed way has: all that are full where a full one pays, else the first."""
+        full = math.floor(tokens_per_day / self.tokens_per_day + 1e-9)
+        return max(1, full) if self.pays_against(hosted_usd_per_million) else 1
+
     def hybrid_usd_per_day_for(self, tokens_per_day: float, hosted_usd_per_million: float) -> float:
-        """USD a day when one cluster serves up to its capacity and the hosted API the rest."""
-        rest = max(0.0, tokens_per_day - self.tokens_per_day)
-        return self.usd_per_day + hosted_usd_per_day(rest, hosted_usd_per_million)
+        """USD a day when those clusters serve up to their capacity and the hosted API the rest."""
+        clusters = self.hybrid_clusters_for(tokens_per_day, hosted_usd_per_million)
+        rest = max(0.0, tokens_per_day - clusters * self.tokens_per_day)
+        return clusters * self.usd_per_day + hosted_usd_per_day(rest, hosted_usd_per_million)
 
     def pays_against(self, hosted_usd_per_million: float) -> bool:
         """Whether a break-even lies within what the cluster can serve.

@@ -58,7 +58,8 @@ class AtVolume(_Record):
     hosted_usd_per_month: float = Field(description="all of it at the hosted API")
     own_usd_per_month: float = Field(description="all of it on own_clusters clusters")
     own_clusters: int = Field(description="how many clusters that takes")
-    hybrid_usd_per_month: float = Field(description="one cluster up to its capacity, the rest hosted")
+    hybrid_usd_per_month: float = Field(description="hybrid_clusters up to their capacity, the rest hosted")
+    hybrid_clusters: int = Field(description="all that are full where a full one pays, else one")
     cheapest: Way = Field(description="own where hybrid costs the same")
 
 
@@ -188,6 +189,7 @@ def _at_volume(own: Own, tokens_per_day: float, hosted_usd: float) -> AtVolume:
         own_usd_per_month=usd_per_day["own"] * DAYS_PER_MONTH,
         own_clusters=own.clusters_for(tokens_per_day),
         hybrid_usd_per_month=usd_per_day["hybrid"] * DAYS_PER_MONTH,
+        hybrid_clusters=own.hybrid_clusters_for(tokens_per_day, hosted_usd),
         cheapest=min(usd_per_day, key=lambda way: usd_per_day[way]),
     )
 

@@ -78,7 +78,8 @@ def read(options: Options, prices: PriceTable) -> tuple[Question, tuple[Offer, .
 
 
 def _positive(value: float) -> bool:
-    return math.isfinite(value) and value > 0
+    """Above 0, and within what any cluster or price can be, so that no figure made of it is infinite."""
+    return math.isfinite(value) and 1e-12 < value < 1e18
 
 
 def _price(options: Options, prices: PriceTable, problems: list[Problem]) -> tuple[Cost | None, str]:

@@ -42,7 +42,7 @@ def chart(report: CostReport) -> Spec:
     layers = [
         *_beyond_capacity(view),
         _hosted_lines(view),
-        _own_if_it_could(view),
+        *_own_if_it_could(view),
         *_own_and_hybrid(view),
         *_asked(view),
         _break_evens(view),
@@ -117,12 +117,11 @@ TOKENS_LABEL = "format(datum.value / 1e6, ',~r') + ' M'"
 
 
 def _decades(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times the powers of ten in between; just the powers where those were too many."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    factors = (1, 2, 5) if math.log10(high / low) < 2.5 else (1, 3) if math.log10(high / low) < 3.5 else (1,)
-    return [
-        factor * 10.0**power for power in powers for factor in factors if low <= factor * 10.0**power <= high
-    ]
+    """Round numbers in between: 1, 2, 5 of each power of ten, or fewer where those were too many."""
+    width = math.log10(high / low)
+    factors = (1, 2, 5) if width < 2.5 else (1, 3) if width < 3.5 else (1,)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1, math.ceil(width / 9))
+    return [at for power in powers for factor in factors if low <= (at := factor * 10.0**power) <= high]
 
 
 def _layer(values: list[Spec], mark: Spec, encoding: Spec) -> Spec:
@@ -137,15 +136,16 @@ def _beyond_capacity(view: _View) -> Iterator[Spec]:
     shade = {"type": "rect", "color": "#dfe6ec", "opacity": 0.45}
     yield _layer([edge], shade, {"x": view.x(), "x2": {"field": "end"}})
     text = f"one cluster is full at {millions(capacity)} a day"
-    yield _layer([edge], _note(view, capacity, text, baseline="bottom"), {"x": view.x(), "y": view.y()})
+    yield _layer([edge], _note(view, capacity, text, above=True), {"x": view.x(), "y": view.y()})
 
 
-def _note(view: _View, tokens: float, text: str, *, baseline: str) -> Spec:
-    """Words beside a vertical line, on the side that has room for them."""
+def _note(view: _View, tokens: float, text: str, *, above: bool) -> Spec:
+    """Words at the top of a vertical line, above or below the edge, on the side that has room for them."""
     on_the_right = math.log(tokens / view.left) / math.log(view.right / view.left) > 0.6
-    return {"type": "text", "align": "right" if on_the_right else "left", "baseline": baseline,
-            "dx": -6 if on_the_right else 6, "dy": -8, "fontSize": 13, "color": INK,
-            "text": text}  # fmt: skip
+    align, dx = ("right", -6) if on_the_right else ("left", 6)
+    baseline, dy = ("bottom", -8) if above else ("top", 8)
+    return {"type": "text", "align": align, "baseline": baseline, "dx": dx, "dy": dy, "fontSize": 13,
+            "color": INK, "text": text}  # fmt: skip
 
 
 def _hosted_lines(view: _View) -> Spec:
@@ -159,39 +159,41 @@ def _hosted_lines(view: _View) -> Spec:
     return _layer(values, {"type": "line", "strokeWidth": 1.6}, encoding)
 
 
-def _own_if_it_could(view: _View) -> Spec:
-    """The price of a token if one cluster served any volume: where it meets a hosted line is break-even."""
+def _own_if_it_could(view: _View) -> Iterator[Spec]:
+    """The price of a token if one cluster served any volume, for the break-evens beyond its capacity."""
+    if all(each.pays for each in view.hosted):
+        return
     values = [{"tokens": tokens, "usd": view.usd_per_day / tokens * MILLION} for tokens in view.tokens()]
     mark = {"type": "line", "strokeWidth": 1.8, "strokeDash": [2, 4], "color": OWN, "clip": True}
-    return _layer(values, mark, {"x": view.x(), "y": view.y()})
+    yield _layer(values, mark, {"x": view.x(), "y": view.y()})
 
 
 def _own_and_hybrid(view: _View) -> Iterator[Spec]:
     own = view.own
     if own is None:
         return
-    capacity = own.tokens_per_day
-    full = [capacity * count for count in range(1, MOST_CLUSTERS + 1) if capacity * count < view.right]
-    beyond = MOST_CLUSTERS * capacity
-    tokens = sorted(
-        [
-            *(at for at in view.tokens() if at < beyond),
-            *full,
-            *(at * (1 + 1e-6) for at in full[: MOST_CLUSTERS - 1]),
-        ]
-    )
-    values = [{"tokens": at, "usd": own.usd_per_day_for(at) / at * MILLION} for at in tokens]
-    if beyond < view.right:
-        values += [{"tokens": at, "usd": own.usd_per_million_tokens} for at in (beyond, view.right)]
-    channels = {"x": view.x(), "y": view.y()}
-    yield _layer(values, {"type": "line", "strokeWidth": 3.2, "color": OWN, "clip": True}, channels)
     price = _partner(view).usd_per_million_tokens
+    channels = {"x": view.x(), "y": view.y()}
+    steps = _with_steps(view, own)
     mixed = [
         {"tokens": at, "usd": own.hybrid_usd_per_day_for(at, price) / at * MILLION}
-        for at in (capacity, *view.tokens())
-        if at >= capacity
+        for at in (steps if own.pays_against(price) else [own.tokens_per_day, *view.tokens()])
+        if at >= own.tokens_per_day
     ]
-    yield _layer(mixed, {"type": "line", "strokeWidth": 3.2, "color": HYBRID, "clip": True}, channels)
+    yield _layer(mixed, {"type": "line", "strokeWidth": 3, "color": HYBRID, "clip": True}, channels)
+    values = [{"tokens": at, "usd": own.usd_per_day_for(at) / at * MILLION} for at in _with_steps(view, own)]
+    yield _layer(values, {"type": "line", "strokeWidth": 3, "color": OWN, "clip": True}, channels)
+
+
+def _with_steps(view: _View, own: Own) -> list[float]:
+    """Sample points that have each step's two edges; where steps are too fine to see, full clusters alone."""
+    capacity, clusters = own.tokens_per_day, math.floor(view.right / own.tokens_per_day)
+    stepped = min(clusters, MOST_CLUSTERS)
+    edges = [capacity * count * (1 + side) for count in range(1, stepped + 1) for side in (-1e-6, 0, 1e-6)]
+    if clusters <= MOST_CLUSTERS:
+        return sorted([*view.tokens(), *edges])
+    smooth = [at for at in view.tokens() if at < stepped * capacity]
+    return [*sorted([*smooth, *edges[:-1]]), clusters * capacity]
 
 
 def _partner(view: _View) -> Comparison:
@@ -203,9 +205,9 @@ def _asked(view: _View) -> Iterator[Spec]:
     asked = view.report.tokens_per_day
     if asked is None:
         return
-    here = [{"tokens": asked, "usd": view.bottom}]
+    here = [{"tokens": asked, "usd": view.top}]
     yield _layer(here, {"type": "rule", "color": INK, "strokeDash": [5, 4]}, {"x": view.x()})
-    mark = _note(view, asked, f"asked: {millions(asked)} a day", baseline="bottom")
+    mark = _note(view, asked, f"asked: {millions(asked)} a day", above=False)
     yield _layer(here, mark, {"x": view.x(), "y": view.y()})
 
 
@@ -234,10 +236,10 @@ def _labels(view: _View) -> Iterator[Spec]:
     named = [(each.usd_per_million_tokens, _label(each), _colour(each)) for each in view.hosted]
     if view.own:
         dearest = view.own.usd_per_day_for(view.right) / view.right * MILLION
-        named.append((dearest, "clusters alone", OWN))
+        named.append((dearest, "own clusters alone", OWN))
         partner = _partner(view)
         mixed = view.own.hybrid_usd_per_day_for(view.right, partner.usd_per_million_tokens)
-        named.append((mixed / view.right * MILLION, f"one cluster + {partner.id}", HYBRID))
+        named.append((mixed / view.right * MILLION, f"hybrid with {partner.id}", HYBRID))
     else:
         named.append((view.usd_per_day / view.right * MILLION, "the cluster, if it serves so many", OWN))
     named.sort(key=lambda one: -one[0])

@@ -78,9 +78,10 @@ def _at_volume(report: CostReport, console: Console) -> None:
             "or --bench to compare the ways of serving them.\n"
         )
         return
-    table = _table(f"{volume} tokens a day, USD a month", terminal=console.is_terminal)
+    title = f"{volume} tokens a day, USD a month (hybrid: own up to capacity, the rest hosted)"
+    table = _table(title, terminal=console.is_terminal)
     table.add_column("hosted offer")
-    for heading in ("all hosted", "all own", "clusters", "one own, rest hosted", "cheapest"):
+    for heading in ("all hosted", "all own", "clusters", "hybrid", "clusters", "cheapest"):
         table.add_column(heading, justify="right")
     for each in report.hosted:
         if at := each.at_tokens_per_day:
@@ -90,6 +91,7 @@ def _at_volume(report: CostReport, console: Console) -> None:
                 f"{at.own_usd_per_month:,.0f}",
                 str(at.own_clusters),
                 f"{at.hybrid_usd_per_month:,.0f}",
+                str(at.hybrid_clusters),
                 Text(at.cheapest, "bold"),
             )
     console.print(table)

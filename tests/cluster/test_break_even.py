@@ -77,6 +77,25 @@ def test_hybrid_is_own_up_to_capacity_and_hosted_for_the_rest() -> None:
     assert own.usd_per_day_for(53.2e6) == 96
 
 
+def test_hybrid_has_every_cluster_that_is_full_where_that_pays() -> None:
+    own = Own(2.0, tokens_per_s=1000, utilization=0.5)
+    assert own.hybrid_clusters_for(100e6, 2.0) == 2
+    assert own.hybrid_usd_per_day_for(100e6, 2.0) == pytest.approx(96 + 13.6 * 2)
+    assert own.hybrid_clusters_for(100e6, 1.0) == 1  # its token is dearer: no more than the first
+
+
+@given(positive, positive, st.floats(0.01, 1), positive, st.floats(1, 1e9))
+def test_no_other_number_of_clusters_beside_the_hosted_api_is_cheaper(
+    usd: float, tokens_per_s: float, use: float, hosted: float, tokens: float
+) -> None:
+    own = Own(usd, tokens_per_s, use)
+    best = min(own.hybrid_usd_per_day_for(tokens, hosted), own.usd_per_day_for(tokens))
+    for clusters in range(1, min(own.clusters_for(tokens), 50) + 1):
+        rest = max(0.0, tokens - clusters * own.tokens_per_day)
+        mixed = clusters * own.usd_per_day + hosted_usd_per_day(rest, hosted)
+        assert best <= mixed * (1 + 1e-9)
+
+
 @given(positive, positive, st.floats(0.01, 1), positive, st.floats(1, 1e12))
 def test_hybrid_beats_hosted_just_where_own_pays(
     usd: float, tokens_per_s: float, use: float, hosted: float, tokens: float
