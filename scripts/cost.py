@@ -9,6 +9,9 @@ import typer
 
 def cost(
     *,
+    plan: Annotated[
+        str | None, typer.Option(help="Type and nodes of a `drydock plan --json`: its file, or - for stdin.")
+    ] = None,
     instance_type: Annotated[str | None, typer.Option(help="EC2 instance type of the nodes.")] = None,
     nodes: Annotated[int, typer.Option(help="How many of them one cluster has.")] = 1,
     region: Annotated[str, typer.Option(help="AWS region of the price.")] = "us-east-1",
@@ -69,7 +72,7 @@ def cost(
         learned = aws_prices.refresh(region)
         note = f"{len(learned.rows)} prices of {region} kept in {aws_prices.cache_file()}"
         print(note, file=sys.stderr)
-        if instance_type is None and usd_per_hour is None:
+        if plan is None and instance_type is None and usd_per_hour is None:
             return
     options = cost_input.Options(
         instance_type=instance_type,
@@ -87,6 +90,8 @@ def cost(
         hosted=tuple(hosted or ()),
         plot=plot,
     )
+    if plan is not None:
+        options = cost_input.with_plan(options, cost_input.text_of(plan))
     question, offers = cost_input.read(options, aws_prices.known())
     answer = report(question, offers)
     if as_json:

@@ -2,7 +2,8 @@
 
 import json
 import math
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cluster import catalog
@@ -10,7 +11,7 @@ from cluster.cost import Cost
 from cluster.cost_report import Question
 from cluster.hosted import Mix, Offer, offers
 from cluster.prices import MARKETS, PriceTable
-from cluster.problems import BadInput, Problem
+from cluster.problems import BadInput, Failure, Problem
 
 PLOT_SUFFIXES = (".png", ".svg")
 MEASURED_KEYS = ("total_token_throughput", "total_input_tokens", "total_output_tokens")
@@ -92,6 +93,37 @@ def _price(options: Options, prices: PriceTable, problems: list[Problem]) -> tup
         remedy = "Give USD per hour for all nodes, above 0."
         problems.append(Problem("--usd-per-hour", f"is {options.usd_per_hour:g}", remedy))
     return Cost(options.usd_per_hour, "--usd-per-hour", ""), f"{options.usd_per_hour:g} USD/h"
+
+
+def text_of(plan: str) -> str:
+    """What stands in the file, or on standard input for -."""
+    try:
+        return sys.stdin.read() if plan == "-" else Path(plan).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        remedy = "Give the file that holds what `drydock plan --json` printed, or - for standard input."
+        raise BadInput([Problem("--plan", f"{plan} cannot be read: {error}", remedy)]) from error
+
+
+def with_plan(options: Options, text: str) -> Options:
+    """The options with type and nodes of what `drydock plan --json` printed; Failure when it does not fit."""
+    path, remedy = "--plan", "Give what `drydock plan --json` printed: a file, or - for standard input."
+    if options.instance_type is not None or options.usd_per_hour is not None:
+        what = "is given beside --instance-type or --usd-per-hour"
+        raise BadInput([Problem(path, what, "Give one of them.")])
+    try:
+        plan = json.loads(text)
+        fits, reason = plan["fits"], plan["reason"]
+        kind, nodes = plan["instance_type"], plan["nodes"]
+    except json.JSONDecodeError as error:
+        problem = Problem(path, f"is no JSON (line {error.lineno}: {error.msg})", remedy)
+        raise BadInput([problem]) from error
+    except (KeyError, TypeError) as error:
+        raise BadInput([Problem(path, "has not fits, reason, instance_type and nodes", remedy)]) from error
+    if not fits:
+        raise Failure(f"the plan does not fit: {reason}", "Price one of its alternatives.")
+    if not (isinstance(kind, str) and isinstance(nodes, int)):
+        raise BadInput([Problem(path, f"has the type {kind!r} and the nodes {nodes!r}", remedy)])
+    return replace(options, instance_type=kind, nodes=nodes)
 
 
 def _price_of_type(options: Options, prices: PriceTable, problems: list[Problem]) -> tuple[Cost | None, str]:

@@ -1,5 +1,6 @@
 """`drydock cost` as it is called: options, answers, refusals, exit codes."""
 
+import io
 import json
 import subprocess
 import sys
@@ -176,6 +177,47 @@ def test_a_measurement_that_is_not_there(call: Any) -> None:
     assert code == 2
     assert "No such file" in err
     assert "is given beside --bench" in err
+
+
+def test_a_plan_gives_type_and_nodes(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = json.dumps({"fits": True, "reason": "", "instance_type": "p5.48xlarge", "nodes": 2, "more": 1})
+    file = tmp_path / "plan.json"
+    file.write_text(text)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    for plan in (str(file), "-"):
+        code, out, _ = call("--plan", plan, "--json")
+        assert code == 0
+        assert CostReport.model_validate_json(out).cluster.usd_per_hour == pytest.approx(110.08)
+
+
+def test_a_plan_that_does_not_fit_has_no_price(call: Any, tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    plan = {"fits": False, "reason": "12.3 GiB are missing", "instance_type": "p4de.24xlarge", "nodes": 1}
+    file.write_text(json.dumps(plan))
+    code, _, err = call("--plan", str(file))
+    assert code == 1
+    assert "12.3 GiB are missing" in err
+    assert "alternatives" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("<html>", "is no JSON (line 1"),
+        ("[]", "has not fits"),
+        ('{"fits": true}', "has not fits"),
+        ('{"fits": true, "reason": "", "instance_type": null, "nodes": 1}', "has the type None"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_broken_plan(call: Any, tmp_path: Path, content: str | None, words: str) -> None:
+    file = tmp_path / "plan.json"
+    if content is not None:
+        file.write_text(content)
+    code, _, err = call("--plan", str(file))
+    assert code == 2
+    assert words in err
+    assert "drydock plan --json" in err
 
 
 def test_a_folder_as_plot_is_failed_work(call: Any, tmp_path: Path) -> None:
