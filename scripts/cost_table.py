@@ -9,6 +9,8 @@ from cluster.cost_report import Comparison, CostReport
 
 PLAIN_WIDTH = 140
 """Columns where no terminal says how many it has."""
+WIDE = 100
+"""Columns from which every figure has its place; below, those that follow from the others are left out."""
 VERDICT = {True: Text("yes", "bold green"), False: Text("never", "red"), None: Text("?", "dim")}
 
 
@@ -18,7 +20,7 @@ def show(report: CostReport, console: Console | None = None) -> None:
     if not console.is_terminal:
         console = Console(file=console.file, width=PLAIN_WIDTH, highlight=False, no_color=True)
     _head(report, console)
-    console.print(_break_even(report, console.is_terminal))
+    console.print(_break_even(report, console))
     if report.tokens_per_day:
         _at_volume(report, console)
     _feet(report, console)
@@ -43,27 +45,28 @@ def _head(report: CostReport, console: Console) -> None:
     )
 
 
-def _table(title: str, *, terminal: bool) -> Table:
-    return Table(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD if terminal else box.SIMPLE
-    )
+def _table(title: str, console: Console) -> Table:
+    style = box.SIMPLE_HEAD if console.is_terminal else box.SIMPLE
+    table = Table(title=title, title_justify="left", title_style="bold", box=style)
+    table.add_column("hosted offer", no_wrap=True)
+    return table
 
 
-def _break_even(report: CostReport, terminal: bool) -> Table:
-    table = _table("Break-even", terminal=terminal)
-    table.add_column("hosted offer")
-    table.add_column("model")
-    for heading in ("USD/Mtok", "CNY/Mtok", "tokens/day", "at tokens/s", "of capacity", "pays"):
-        table.add_column(heading, justify="right")
+def _break_even(report: CostReport, console: Console) -> Table:
+    table = _table("Break-even", console)
+    wide = console.width >= WIDE
+    headings = ["USD/Mtok", "CNY/Mtok", "tokens/day", "at tokens/s", "of capacity", "pays"]
+    for heading in headings:
+        if wide or heading not in ("CNY/Mtok", "at tokens/s"):
+            table.add_column(heading, justify="right")
     for each in report.hosted:
-        share = f"{each.share_of_capacity:.0%}" if each.share_of_capacity is not None else ""
+        share = f"{each.share_of_capacity:,.0%}" if each.share_of_capacity is not None else ""
         table.add_row(
-            each.id,
-            each.model,
+            each.id if each.model in each.id else f"{each.id} ({each.model})",
             f"{each.usd_per_million_tokens:.3f}",
-            f"{each.cny_per_million_tokens:.2f}",
+            *([f"{each.cny_per_million_tokens:.2f}"] if wide else []),
             millions(each.break_even_tokens_per_day),
-            f"{each.break_even_tokens_per_s:,.0f}",
+            *([f"{each.break_even_tokens_per_s:,.0f}"] if wide else []),
             share,
             VERDICT[each.pays],
         )
@@ -79,19 +82,16 @@ def _at_volume(report: CostReport, console: Console) -> None:
         )
         return
     title = f"{volume} tokens a day, USD a month (hybrid: own up to capacity, the rest hosted)"
-    table = _table(title, terminal=console.is_terminal)
-    table.add_column("hosted offer")
-    for heading in ("all hosted", "all own", "clusters", "hybrid", "clusters", "cheapest"):
+    table = _table(title, console)
+    for heading in ("all hosted", "all own (clusters)", "hybrid (clusters)", "cheapest"):
         table.add_column(heading, justify="right")
     for each in report.hosted:
         if at := each.at_tokens_per_day:
             table.add_row(
                 each.id,
                 f"{at.hosted_usd_per_month:,.0f}",
-                f"{at.own_usd_per_month:,.0f}",
-                str(at.own_clusters),
-                f"{at.hybrid_usd_per_month:,.0f}",
-                str(at.hybrid_clusters),
+                f"{at.own_usd_per_month:,.0f} ({at.own_clusters:,})",
+                f"{at.hybrid_usd_per_month:,.0f} ({at.hybrid_clusters:,})",
                 Text(at.cheapest, "bold"),
             )
     console.print(table)

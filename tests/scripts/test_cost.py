@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from cluster.cost_report import CostReport
+from cluster.cost import Cost
+from cluster.cost_report import CostReport, Question, report
+from cluster.hosted import Mix, offers
 from rehearsal import paths
-from scripts import drydock
+from scripts import cost_table, drydock
 
 V3 = ["--instance-type", "p5.48xlarge", "--nodes", "2"]
 SMALL = ["--instance-type", "g6e.xlarge", "--tokens-per-s", "6000"]
@@ -42,11 +45,11 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 def test_the_article_s_rows_for_the_cluster_that_its_model_needs(call: Any) -> None:
     code, out, _ = call(*V3, "--tokens-per-s", "8000", "--tokens-per-day", "500e6", "--json")
     assert code == 0
-    report = CostReport.model_validate_json(out)
-    assert report.cluster.usd_per_month == pytest.approx(80_358.4)
-    assert report.cluster.cny_per_month == pytest.approx(562_508.8)
-    assert report.needed_tokens_per_s == pytest.approx(11_574, abs=1)
-    holysheep = next(each for each in report.hosted if each.id == "article/holysheep")
+    answer = CostReport.model_validate_json(out)
+    assert answer.cluster.usd_per_month == pytest.approx(80_358.4)
+    assert answer.cluster.cny_per_month == pytest.approx(562_508.8)
+    assert answer.needed_tokens_per_s == pytest.approx(11_574, abs=1)
+    holysheep = next(each for each in answer.hosted if each.id == "article/holysheep")
     assert holysheep.break_even_tokens_per_day == pytest.approx(6.290e9, rel=1e-3)
     assert holysheep.pays is False
     assert holysheep.at_tokens_per_day is not None
@@ -82,6 +85,16 @@ def test_the_plain_table(call: Any) -> None:
     assert "2026-10-27" in out
 
 
+def test_a_narrow_terminal_cuts_nothing() -> None:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=80, color_system=None)
+    cost = Cost(1.861, "a test", "2026-11-25")
+    question = Question("a cluster", cost, Mix.of(3, 1, 0), 7.0, 0.5, 6000, 1e9)
+    cost_table.show(report(question, list(offers().values())), console)
+    assert "…" not in output.getvalue()
+    assert "article/holysheep (DeepSeek-V3)" in output.getvalue()
+
+
 def test_without_throughput_break_even_is_given_and_the_verdict_is_open(call: Any) -> None:
     code, out, _ = call(*V3, "--tokens-per-day", "500e6")
     assert code == 0
@@ -100,10 +113,10 @@ def test_measured_throughput_and_mix(call: Any, tmp_path: Path) -> None:
     bench.write_text(json.dumps(measured))
     code, out, _ = call("--usd-per-hour", "2", "--bench", str(bench), "--cached-share", "0.5", "--json")
     assert code == 0
-    report = CostReport.model_validate_json(out)
-    assert report.serving is not None
-    assert report.serving.tokens_per_s == 5000
-    assert (report.mix.input, report.mix.cached_input, report.mix.output) == (0.45, 0.45, 0.1)
+    answer = CostReport.model_validate_json(out)
+    assert answer.serving is not None
+    assert answer.serving.tokens_per_s == 5000
+    assert (answer.mix.input, answer.mix.cached_input, answer.mix.output) == (0.45, 0.45, 0.1)
 
 
 def test_every_problem_at_once(call: Any) -> None:
