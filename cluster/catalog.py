@@ -14,6 +14,9 @@ NicLayout = Literal["ordinary", "efa-then-efa-only", "efa-every-fourth", "ena-th
 DRIVER_IMAGE = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
 """SSM parameter of the AWS image that holds driver, CUDA, fabric manager, EFA and aws-ofi-nccl."""
 
+CUDA_SHARE = 0.9915
+"""Of an H200's 144,384 MiB, CUDA reports 139.8 GiB; the same share is taken of the other GPUs."""
+
 
 @dataclass(frozen=True)
 class Gpu:
@@ -23,6 +26,16 @@ class Gpu:
     count: int
     memory_mib: int
     compute_capability: str
+
+    @property
+    def cuda_bytes(self) -> int:
+        """What CUDA reports as one GPU's total, which is a little less than what EC2 says."""
+        return int(self.memory_mib * 1024**2 * CUDA_SHARE)
+
+    @property
+    def capability(self) -> tuple[int, ...]:
+        """The compute capability as numbers, e.g. (8, 9)."""
+        return tuple(map(int, self.compute_capability.split(".")))
 
 
 @dataclass(frozen=True)

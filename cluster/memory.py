@@ -1,12 +1,12 @@
 """What a model takes of each GPU, as vLLM counts it: weights, KV cache and what else vLLM keeps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from cluster.kv_cache import kv_cache
 from cluster.layout import Layout
 from cluster.packing import converted
-from cluster.shape import ModelShape
+from cluster.shape import ModelShape, Quantization
 from cluster.weights_size import checkpoint_bytes, stage_bytes
 
 __all__ = [
@@ -166,4 +166,19 @@ def with_quantization(shape: ModelShape, method: str | None) -> ModelShape:
     """The shape as vLLM quantizes it while loading; unchanged where the checkpoint is quantized itself."""
     if not method or shape.quantization:
         return shape
-    return ModelShape(**{**vars(shape), "packing": converted(method), "weights_bytes": None})
+    return replace(shape, packing=converted(method), weights_bytes=None)
+
+
+def as_checkpoint(shape: ModelShape, method: str) -> ModelShape:
+    """The shape as a checkpoint of that quantization would have it; ValueError for one not known."""
+    if method == shape.quantization:
+        return shape
+    packing = {
+        "awq": Quantization("awq", 4, group_size=128, zero_points=True),
+        "gptq": Quantization("gptq", 4, group_size=128, zero_points=True),
+        "fp8": Quantization("fp8", 8, converted=True),
+        "none": Quantization(),
+    }
+    if method not in packing:
+        raise ValueError(f"known are {', '.join(packing)}")
+    return replace(shape, packing=packing[method], weights_bytes=None)

@@ -5,12 +5,34 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 
+from cluster.families import FAMILIES
 from cluster.layout import Layout
+from cluster.problems import BadInput, Problem
 from cluster.shape import LayerKind, ModelShape, Quantization
-from cluster.tensors import Tensor, embedding_tensors, head_tensors, layer_tensors, mtp_tensors
+from cluster.tensors import Tensor, embedding_tensors, family_of, head_tensors, layer_tensors, mtp_tensors
 
 VOCABULARY_PADDING = 64
 """vLLM pads the vocabulary to a multiple of it before it splits it."""
+
+
+def can_count(shape: ModelShape) -> bool:
+    """Whether architecture and quantization are known, so that bytes need not be guessed."""
+    return shape.architecture in FAMILIES and (not shape.packing.method or shape.packing.bits > 0)
+
+
+def require_known(shape: ModelShape) -> None:
+    """BadInput names an architecture or quantization whose bytes would be a guess."""
+    family_of(shape)
+    if not can_count(shape):
+        raise BadInput(
+            [
+                Problem(
+                    "config.json: quantization_config",
+                    f"Drydock does not know how `{shape.quantization}` packs these weights, and does not guess",
+                    "Take a checkpoint in FP8, AWQ, GPTQ, MXFP4, compressed-tensors (4 or 8 bits) or bfloat16.",
+                )
+            ]
+        )
 
 
 def tensor_bytes(tensor: Tensor, shape: ModelShape, plain: frozenset[str] = frozenset()) -> int:

@@ -7,6 +7,7 @@ import pytest
 
 from cluster import rules
 from cluster.models import snapshot
+from cluster.packing import packing_of
 from cluster.problems import Problem
 from cluster.rules import RULES, Facts, problems
 from tests.cluster.stacks import GONE, TINY, facts_of, stack_config
@@ -288,7 +289,7 @@ def test_expert_parallel_spreads_weights_over_data_parallel_ranks() -> None:
 )
 def test_a_checkpoint_keeps_its_quantization(checkpoint: str, wanted: str, fits: bool) -> None:
     config = stack_config("staging", {"drydock:model.quantization": wanted})
-    facts = Facts(replace(TINY, quantization=checkpoint))
+    facts = Facts(replace(TINY, packing=packing_of({"quant_method": checkpoint} if checkpoint else None)))
     assert (not list(rules.quantization_is_the_checkpoints(config, facts))) is fits
 
 
