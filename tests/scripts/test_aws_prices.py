@@ -15,6 +15,16 @@ from scripts import aws_prices
 from tests.scripts.price_list import PriceList, product, serve
 
 
+SOME = ("p5.48xlarge", "p5e.48xlarge", "p5en.48xlarge", "g5.xlarge", "m7i.large")
+
+
+@pytest.fixture(autouse=True)
+def few_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask for a few of the types: each costs boto3 some 20 ms."""
+    some = {name: instance_types()[name] for name in SOME}
+    monkeypatch.setattr(aws_prices, "instance_types", lambda: some)
+
+
 @pytest.fixture(autouse=True)
 def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "CACHE", tmp_path)
@@ -60,7 +70,10 @@ def test_prices_are_asked_kept_and_used(aws: PriceList) -> None:
     assert usd("p5en.48xlarge", "us-east-1", "on-demand") == 63.296  # not answered: the catalogue's
 
 
-def test_the_question_is_linux_shared_on_demand_for_every_type(aws: PriceList) -> None:
+def test_the_question_is_linux_shared_on_demand_for_every_type(
+    aws: PriceList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aws_prices, "instance_types", instance_types)
     aws.products = {"m7i.large": [product("m7i.large", "0.1")]}
     aws_prices.refresh("eu-central-1")
     asked = [{each["Field"]: each["Value"] for each in request["Filters"]} for request in aws.requests]
