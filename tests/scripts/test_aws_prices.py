@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +12,8 @@ from moto.server import ThreadedMotoServer
 from cluster.catalog import instance_types
 from cluster.problems import BadInput, Failure
 from rehearsal import paths
-from scripts import aws_prices
+from scripts import aws_prices, drydock
 from tests.scripts.price_list import PriceList, product, serve
-
 
 SOME = ("p5.48xlarge", "p5e.48xlarge", "p5en.48xlarge", "g5.xlarge", "m7i.large")
 
@@ -186,3 +186,30 @@ def test_a_damaged_file_says_where_it_is_and_what_to_do(content: str) -> None:
 def test_without_a_refresh_there_is_the_catalogue() -> None:
     assert usd("p5.48xlarge", "us-east-1", "on-demand") == 55.04
     assert usd("p5.48xlarge", "us-east-1", "spot") is None
+
+
+def test_the_command_refreshes_and_uses_the_price_at_once(
+    aws: PriceList, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aws.spot = [("p5.48xlarge", "us-west-2a", "20.5", "2026-11-25T01:00:00.000Z")]
+    options = ["--region", "us-west-2", "--instance-type", "p5.48xlarge", "--market", "spot", "--nodes", "2"]
+    monkeypatch.setattr(sys, "argv", ["drydock", "cost", "--refresh", *options])
+    with pytest.raises(SystemExit) as ended:
+        drydock.main()
+    out, err = capsys.readouterr()
+    assert not ended.value.code
+    assert "41.00 USD an hour" in out
+    assert "spot price in us-west-2a, DescribeSpotPriceHistory" in out
+    assert f"1 prices of us-west-2 kept in {aws_prices.cache_file()}" in err
+
+
+def test_a_refresh_alone_prints_no_report_and_a_failed_one_is_exit_code_1(
+    aws: PriceList, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["drydock", "cost", "--refresh"])
+    for products, code in [({"g5.xlarge": [product("g5.xlarge", "1")]}, 0), ({}, 1)]:
+        aws.products = products
+        with pytest.raises(SystemExit) as ended:
+            drydock.main()
+        assert (ended.value.code or 0) == code
+        assert not capsys.readouterr().out
