@@ -21,7 +21,6 @@ class Family:
     """Norms of the hidden size in each layer."""
     sinks: bool = False
     expert_bias: bool = False
-    fused_experts: bool = False
     output_gate: bool = False
     windows: Literal["none", "all", "alternate", "five-of-six"] = "none"
     """Which layers slide where config.json has no layer_types."""
@@ -54,9 +53,7 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen2MoeForCausalLM": Family(vllm_since="0.4.0", qkv_bias=True),
     "Qwen3ForCausalLM": Family(vllm_since="0.8.4", qk_norm=True),
     "Qwen3MoeForCausalLM": Family(vllm_since="0.8.4", qk_norm=True),
-    "Qwen3NextForCausalLM": Family(
-        vllm_since="0.10.2", qk_norm=True, output_gate=True, linear_interval=4
-    ),
+    "Qwen3NextForCausalLM": Family(vllm_since="0.10.2", qk_norm=True, output_gate=True, linear_interval=4),
     "Qwen3_5ForConditionalGeneration": Family(
         vllm_since="0.17.0", qk_norm=True, output_gate=True, linear_interval=4, vision="qwen"
     ),
@@ -79,7 +76,5 @@ FAMILIES: Mapping[str, Family] = {
         defaults=GEMMA3_DEFAULTS,
         vision="siglip",
     ),
-    "GptOssForCausalLM": Family(
-        vllm_since="0.10.1", sinks=True, expert_bias=True, fused_experts=True, qkv_bias=True
-    ),
+    "GptOssForCausalLM": Family(vllm_since="0.10.1", sinks=True, expert_bias=True, qkv_bias=True),
 }

@@ -53,7 +53,7 @@ def layer_token_bytes(shape: ModelShape, layout: Layout, kv_cache_dtype: str) ->
 
 
 def state_bytes(shape: ModelShape, layout: Layout) -> int:
-    """What a linear attention layer keeps of one request on one GPU: convolution in dtype, state in float32."""
+    """What a linear layer keeps of a request on one GPU: convolution in dtype, state in float32."""
     linear = shape.linear
     if linear is None:
         return 0
@@ -93,8 +93,10 @@ def kv_cache(
     size = max(present) if max(present) < min(present) * 1.5 else min(present)
     groups = {kind: -(-count // size) for kind, count in kinds.items() if count}
     fullest = max(
-        max(-(-count // groups[kind]) for kind, count in Counter(
-            layer.attention for layer in _part(shape, part)).items())
+        max(
+            -(-count // groups[kind])
+            for kind, count in Counter(layer.attention for layer in _part(shape, part)).items()
+        )
         for part in stages(shape.layers, layout.pipeline_parallel_size)
     )
     stage_layers = max(

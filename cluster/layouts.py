@@ -39,7 +39,7 @@ class Fitting:
         return tokens / self.request.max_model_len
 
     def problem(self) -> tuple[Problem | None, int]:
-        """The first thing that is wrong, and how many checks it passed: sizes, then memory, then arithmetic."""
+        """The first thing that is wrong, and how many checks found nothing before."""
         for passed, check in enumerate(CHECKS):
             for found in check(self):
                 return found, passed
@@ -107,7 +107,9 @@ def blocks_stay_whole(fitting: Fitting) -> Iterator[Problem]:
                 continue
             most = max(n for n in range(1, size) if n == 1 or not (whole % (unit * n) or shape.heads % n))
             ways = f"Set TP{' x DP' if spread > 1 else ''} to at most {most}"
-            more = ", or pass --enable-expert-parallel (whole experts on each GPU)" if tensor.is_expert else ""
+            more = (
+                ", or pass --enable-expert-parallel (whole experts on each GPU)" if tensor.is_expert else ""
+            )
             yield Problem(
                 "drydock:layout.tensorParallelSize",
                 f"{size} cuts {tensor.name} ({whole} wide) into {whole / size:g}, "

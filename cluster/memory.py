@@ -22,9 +22,9 @@ __all__ = [
 
 GIB = 1024**3
 CONTEXT_BYTES = int(0.15 * GIB)
-"""CUDA context, cuBLAS workspaces and what else lies outside of torch; read from the first runs on an H200."""
+"""CUDA context and cuBLAS workspaces: what an 8B model on an H200 leaves unexplained by its tensors."""
 COMMUNICATION_BYTES = int(0.6 * GIB)
-"""NCCL's and the custom all-reduce's buffers where ranks talk; an estimate, no multi-GPU run behind it yet."""
+"""NCCL's and the custom all-reduce's buffers where ranks talk; an estimate without a run behind it."""
 GRAPH_BYTES = int(0.25 * GIB)
 """CUDA graphs of an 8B model on an H200: 920k KV tokens with them, 922k without."""
 
@@ -82,7 +82,7 @@ def rotary_bytes(shape: ModelShape) -> int:
 
 
 def kv_bytes_per_token_per_gpu(shape: ModelShape, layout: Layout, kv_cache_dtype: str = "auto") -> int:
-    """The KV cache's growth by one token on the fullest GPU, in bytes; layers that keep a window do not grow."""
+    """Bytes of one more token in the KV cache of the fullest GPU; a layer's window does not grow."""
     cut = kv_cache(
         shape, layout, max_model_len=1024, max_num_batched_tokens=1024, kv_cache_dtype=kv_cache_dtype
     )

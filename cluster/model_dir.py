@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from cluster.config import Model
-from cluster.models import ModelShape, shape_from_config, snapshot
+from cluster.models import shape_from_config, snapshot
 from cluster.problems import BadInput, Problem
+from cluster.shape import ModelShape
 
 PATH = "drydock:model.source"
 REMEDY = "Copy the model again; a download may have been cut short."
@@ -31,7 +32,9 @@ def _read(file: Path) -> dict[str, object]:
         size = file.stat().st_size
         if size > MOST_BYTES:
             what = f"{file} has {size / 1e6:.0f} MB, more than any {file.name} has"
-            raise BadInput([Problem(PATH, what, "Point it at the model's own directory, not at its weights.")])
+            raise BadInput(
+                [Problem(PATH, what, "Point it at the model's own directory, not at its weights.")]
+            )
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise BadInput([Problem(PATH, f"{file} is missing", REMEDY)]) from None
@@ -63,7 +66,7 @@ def index_bytes(index: dict[str, object], where: str) -> int:
 
 
 def _weights_bytes(directory: Path) -> int | None:
-    """The bytes of the tensors: of the index, else of the files (their headers are kilobytes); None without."""
+    """The bytes of the tensors: of the index, else of the files with their small headers."""
     index = directory / "model.safetensors.index.json"
     if index.is_file():
         return index_bytes(_read(index), str(index))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -63,24 +64,21 @@ def shape_from_config(
     if layers > MOST_LAYERS:
         read.wrong("num_hidden_layers", f"is {layers}, more than any model has")
         layers = 1
-    numbers = {
-        "hidden_size": hidden,
-        "layers": layers,
-        "heads": heads,
-        "kv_heads": read.count("num_key_value_heads", default=heads),
-        "vocab_size": read.count("vocab_size"),
-        "max_positions": read.count("max_position_embeddings"),
-        "head_dim": read.optional("head_dim") or max(1, hidden // heads),
-    }
-    if not architecture:
-        read.wrong("architectures", "is missing or empty")
     plain = ModelShape(
         architecture=architecture,
-        **numbers,
+        hidden_size=hidden,
+        layers=layers,
+        heads=heads,
+        kv_heads=read.count("num_key_value_heads", default=heads),
+        vocab_size=read.count("vocab_size"),
+        max_positions=read.count("max_position_embeddings"),
+        head_dim=read.optional("head_dim") or max(1, hidden // heads),
         packing=packing_of(_section(config, "quantization_config") or _section(text, "quantization_config")),
         needs_remote_code=family is None and "auto_map" in config,
         weights_bytes=weights_bytes,
     )
+    if not architecture:
+        read.wrong("architectures", "is missing or empty")
     shape = _grown(plain, config, read, family) if family and not read.problems else plain
     if read.problems:
         raise BadInput(read.problems)
@@ -106,9 +104,7 @@ def snapshot_source() -> str:
     return f"{_index()['source']}, {_index()['date']}"
 
 
-def _grown(
-    plain: ModelShape, config: Mapping[str, object], read: Reader, family: Family
-) -> ModelShape:
+def _grown(plain: ModelShape, config: Mapping[str, object], read: Reader, family: Family) -> ModelShape:
     """The shape with everything that a known architecture tells."""
     text = read.section
     mla = _mla(read) if "kv_lora_rank" in text else None
@@ -120,22 +116,20 @@ def _grown(
     dtype = text.get("dtype") or text.get("torch_dtype") or config.get("dtype") or config.get("torch_dtype")
     bias = bool(text.get("attention_bias"))
     dense = any(not kind.sparse for kind in kinds)
-    return ModelShape(
-        **{
-            **vars(plain),
-            "intermediate_size": read.count("intermediate_size") if dense else 0,
-            "dtype": str(dtype or "bfloat16"),
-            "tied_embeddings": family.tied if tied is None else bool(tied),
-            "layer_kinds": kinds,
-            "sliding_window": window,
-            "mla": mla,
-            "experts": experts,
-            "linear": linear,
-            "mtp_layers": read.optional("num_nextn_predict_layers", "mtp_num_hidden_layers"),
-            "vision": vision_of(_section(config, "vision_config"), family.vision, plain.hidden_size, read.path),
-            "qkv_bias": bias if family.qkv_bias is None else family.qkv_bias,
-            "output_bias": bias,
-        }
+    return replace(
+        plain,
+        intermediate_size=read.count("intermediate_size") if dense else 0,
+        dtype=str(dtype or "bfloat16"),
+        tied_embeddings=family.tied if tied is None else bool(tied),
+        layer_kinds=kinds,
+        sliding_window=window,
+        mla=mla,
+        experts=experts,
+        linear=linear,
+        mtp_layers=read.optional("num_nextn_predict_layers", "mtp_num_hidden_layers"),
+        vision=vision_of(_section(config, "vision_config"), family.vision, plain.hidden_size, read.path),
+        qkv_bias=bias if family.qkv_bias is None else family.qkv_bias,
+        output_bias=bias,
     )
 
 

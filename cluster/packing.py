@@ -91,7 +91,9 @@ class Ignored:
     @cache
     def of(packing: Quantization) -> "Ignored":
         """The names of a checkpoint."""
-        numbered = {name for name in packing.ignored if re.search(r"layers\.\d+\.", name) and name[:3] != "re:"}
+        numbered = {
+            name for name in packing.ignored if re.search(r"layers\.\d+\.", name) and name[:3] != "re:"
+        }
         return Ignored(
             frozenset(name[name.index("layers.") :] for name in numbered),
             tuple(name for name in packing.ignored if name not in numbered),
@@ -107,7 +109,9 @@ class Ignored:
         start = f"layers.{index}."
         numbered = {name.removeprefix(start) for name in self.exact if name.startswith(start)}
         return general | {
-            part for part in LINEAR_PARTS if any(part == name or part.startswith(f"{name}.") for name in numbered)
+            part
+            for part in LINEAR_PARTS
+            if any(part == name or part.startswith(f"{name}.") for name in numbered)
         }
 
 

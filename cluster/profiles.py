@@ -52,7 +52,7 @@ TUNINGS: dict[Profile, Tuning] = {
         0.95,
         "more KV cache, so more requests at once; little else may run on the GPU",
         16384,
-        "larger batches of prompt tokens use the GPU better; twice as many only take memory (measured on an H200)",
+        "large batches of prompt tokens use the GPU better; twice as many only took memory on an H200",
         512,
         "as many requests at once as the KV cache bears",
     ),

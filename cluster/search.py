@@ -1,4 +1,4 @@
-"""From a model to where it runs: every layout on every type, those that fit by price, the others with a reason."""
+"""From a model to where it runs: what fits by price, and the others with the one reason each."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -96,7 +96,9 @@ def search(shape: ModelShape, wish: Wish) -> Ranking:
     found = []
     for kind in _kinds(wish):
         for nodes in (wish.nodes,) if wish.nodes else MOST_NODES:
-            candidates = [candidate(shape, kind, layout, wish) for layout in layouts(shape, kind, nodes, wish)]
+            candidates = [
+                candidate(shape, kind, layout, wish) for layout in layouts(shape, kind, nodes, wish)
+            ]
             if candidates:
                 found.append(min(candidates, key=lambda each: _preference(each, wish)))
     fitting = sorted((each for each in found if each.fits), key=_price_then_nodes)
@@ -131,7 +133,8 @@ def layouts(shape: ModelShape, kind: InstanceType, nodes: int, wish: Wish) -> It
     there = kind.ranks * nodes
     for tensor in _sizes(wish.tensor_parallel_size, kind.ranks):
         if there % tensor:
-            yield _layout(shape, tensor, wish.pipeline_parallel_size or 1, wish.data_parallel_size or 1, nodes, wish)
+            sizes = (wish.pipeline_parallel_size or 1, wish.data_parallel_size or 1)
+            yield _layout(shape, Layout(tensor, *sizes, nodes=nodes), wish)
             return
         rest = there // tensor
         for pipeline in _sizes(wish.pipeline_parallel_size, rest):
@@ -143,15 +146,17 @@ def layouts(shape: ModelShape, kind: InstanceType, nodes: int, wish: Wish) -> It
             # Without a say in it, data parallel replicas stay inside of one node.
             if wish.data_parallel_size is None and nodes > 1 and data > 1 and pipeline % nodes:
                 continue
-            yield _layout(shape, tensor, pipeline, data, nodes, wish)
+            yield _layout(shape, Layout(tensor, pipeline, data, nodes=nodes), wish)
 
 
-def _layout(shape: ModelShape, tensor: int, pipeline: int, data: int, nodes: int, wish: Wish) -> Layout:
-    layout = Layout(tensor, pipeline, data, expert_parallel=False, nodes=nodes)
+def _layout(shape: ModelShape, layout: Layout, wish: Wish) -> Layout:
+    """The layout with expert parallelism as wished for, else where it is of use."""
     if wish.expert_parallel is not None:
         return replace(layout, expert_parallel=wish.expert_parallel)
     many = shape.experts is not None and shape.experts.count >= MANY_EXPERTS
-    return replace(layout, expert_parallel=many and tensor * data > 1)
+    return replace(
+        layout, expert_parallel=many and layout.tensor_parallel_size * layout.data_parallel_size > 1
+    )
 
 
 def _sizes(wished: int | None, most: int) -> Iterable[int]:

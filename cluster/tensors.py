@@ -9,7 +9,7 @@ from cluster.problems import BadInput, Problem
 from cluster.shape import LayerKind, ModelShape
 
 Split = Literal["none", "rows", "columns", "kv", "vocab"]
-"""Tensor parallelism: each rank has all, some rows (outputs), some columns (inputs), its KV heads, its words."""
+"""What a rank of tensor parallelism has: all, some outputs, some inputs, its KV heads, its words."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def family_of(shape: ModelShape) -> Family:
                 Problem(
                     "config.json: architectures",
                     f"Drydock does not know how {shape.architecture} takes memory, and does not guess",
-                    f"Take a model of a known architecture ({known}), or add this one to cluster/families.py.",
+                    f"Take a model of a known one ({known}), or add this one to cluster/families.py.",
                 )
             ]
         )
@@ -199,20 +199,24 @@ def _experts(shape: ModelShape, family: Family) -> list[Tensor]:
     experts, hidden, name = shape.experts, shape.hidden_size, "mlp.experts"
     if experts is None:
         raise ValueError("a sparse layer without its experts")
-    many, size = {"copies": experts.count, "is_expert": True}, experts.intermediate_size
+    size = experts.intermediate_size
+
+    def spread(part: str, rows: int, columns: int, split: Split, *, linear: bool = True) -> Tensor:
+        return Tensor(f"{name}.{part}", rows, columns, split, linear, experts.count, is_expert=True)
+
     found = [
         Tensor("mlp.gate", experts.count, hidden, linear=False),
-        Tensor(f"{name}.gate_proj", size, hidden, "rows", **many),
-        Tensor(f"{name}.up_proj", size, hidden, "rows", **many),
-        Tensor(f"{name}.down_proj", hidden, size, "columns", **many),
+        spread("gate_proj", size, hidden, "rows"),
+        spread("up_proj", size, hidden, "rows"),
+        spread("down_proj", hidden, size, "columns"),
     ]
     if experts.correction_bias:
         found.append(vector("mlp.gate.e_score_correction_bias", experts.count, bytes_each=4))
     if family.expert_bias:
         found += [
             vector("mlp.gate.bias", experts.count),
-            Tensor(f"{name}.gate_up_bias", 2 * size, 1, "rows", linear=False, **many),
-            Tensor(f"{name}.down_bias", hidden, 1, linear=False, **many),
+            spread("gate_up_bias", 2 * size, 1, "rows", linear=False),
+            spread("down_bias", hidden, 1, "none", linear=False),
         ]
     if experts.shared_intermediate_size:
         found += _mlp(shape, "mlp.shared_experts", experts.shared_intermediate_size)

@@ -79,12 +79,16 @@ def arguments(serve: Serve) -> tuple[Argument, ...]:
             Argument("--master-addr", "{MASTER_ADDR}", "the head's private address, where ranks meet"),
             Argument("--master-port", str(MASTER_PORT), "the port of that meeting"),
         ]
-    reason = "the checkpoint's own type; half overflows with FP8 scales" if serve.dtype == "auto" else "as set"
+    reason = (
+        "the checkpoint's own type; half overflows with FP8 scales" if serve.dtype == "auto" else "as set"
+    )
     found.append(Argument("--dtype", serve.dtype, reason))
     if serve.quantization:
         found.append(Argument("--quantization", serve.quantization, "as set"))
     if serve.kv_cache_dtype != "auto":
-        reason = "half the bytes of each token, so twice as many" if "fp8" in serve.kv_cache_dtype else "as set"
+        reason = (
+            "half the bytes of each token, so twice as many" if "fp8" in serve.kv_cache_dtype else "as set"
+        )
         found.append(Argument("--kv-cache-dtype", serve.kv_cache_dtype, reason))
     if serve.max_model_len:
         reason = "the longest prompt plus answer; one such request must fit into the KV cache"

@@ -28,8 +28,8 @@ def require_known(shape: ModelShape) -> None:
             [
                 Problem(
                     "config.json: quantization_config",
-                    f"Drydock does not know how `{shape.quantization}` packs these weights, and does not guess",
-                    "Take a checkpoint in FP8, AWQ, GPTQ, MXFP4, compressed-tensors (4 or 8 bits) or bfloat16.",
+                    f"Drydock does not know how `{shape.quantization}` packs these weights",
+                    "Take one in FP8, AWQ, GPTQ, MXFP4, compressed-tensors (4 or 8 bits) or bfloat16.",
                 )
             ]
         )
@@ -44,26 +44,27 @@ def tensor_bytes(tensor: Tensor, shape: ModelShape, plain: frozenset[str] = froz
 
 def packed_bytes(rows: int, columns: int, packing: Quantization) -> int:
     """The bytes of a quantized matrix: its weights, scales, zero points and what else lies beside them."""
-    numbers = rows * columns * packing.bits // 8
-    groups = -(-columns // (packing.group_size or columns))
+    return rows * columns * packing.bits // 8 + _beside_bytes(rows, columns, packing)
+
+
+def _beside_bytes(rows: int, columns: int, packing: Quantization) -> int:
+    """The bytes of scales, zero points and the like."""
+    groups = rows * -(-columns // (packing.group_size or columns))
+    zeros = groups * packing.bits // 8 if packing.zero_points else 0
+    inputs = 4 * packing.static_input
     match packing.method:
-        case "fp8" if packing.block:
-            high, wide = packing.block
-            return numbers + 4 * -(-rows // high) * -(-columns // wide)
-        case "fp8":
-            scales = 4 * rows if packing.per_channel else 4
-            return numbers + scales + 4 * packing.static_input
         case "mxfp4":
-            return numbers + rows * columns // 32
-        case "awq":
-            return numbers + groups * rows * 2 + groups * rows * packing.bits // 8
-        case "gptq":
-            return numbers + groups * rows * 2 + groups * rows * packing.bits // 8 + 4 * columns
-        case _:  # compressed-tensors
-            if packing.bits == 8:
-                return numbers + (2 * rows if packing.per_channel else 4) + 4 * packing.static_input
-            zeros = groups * rows * packing.bits // 8 if packing.zero_points else 0
-            return numbers + groups * rows * 2 + zeros + 16
+            return groups  # one byte of exponent each
+        case "awq" | "gptq":
+            order = 4 * columns if packing.method == "gptq" else 0
+            return 2 * groups + zeros + order
+        case "compressed-tensors" if packing.bits == 4:
+            return 2 * groups + zeros + 16  # the shape before packing
+    if packing.block:
+        high, wide = packing.block
+        return 4 * -(-rows // high) * -(-columns // wide) + inputs
+    scales = {"compressed-tensors": 2}.get(packing.method, 4)
+    return (scales * rows if packing.per_channel else scales) + inputs
 
 
 @cache
@@ -77,7 +78,9 @@ def main_bytes(shape: ModelShape) -> int:
     """The bytes of what vLLM loads without speculative decoding."""
     around = _bytes((*embedding_tensors(shape), *head_tensors(shape)), shape)
     kinds = Counter(shape.layer_kinds)
-    return around + sum(count * _bytes(_stored(shape, kind), shape, kind.plain) for kind, count in kinds.items())
+    return around + sum(
+        count * _bytes(_stored(shape, kind), shape, kind.plain) for kind, count in kinds.items()
+    )
 
 
 @cache
@@ -103,7 +106,7 @@ def parameters(shape: ModelShape) -> tuple[int, int]:
 
 
 def stages(layers: int, size: int) -> tuple[range, ...]:
-    """The layers of each pipeline stage, as vLLM deals them out: the rest goes to the stages before the last."""
+    """The layers of each pipeline stage, as vLLM deals them out: the rest goes before the last stage."""
     counts = [layers // size] * size
     for index in range(2, layers % size + 2):
         counts[-index] += 1

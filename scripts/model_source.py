@@ -66,7 +66,9 @@ def _download(model: str, file: str, revision: str) -> str | None:
             raise _bad(f"{file} of {model} has {path.stat().st_size / 1e6:.0f} MB", "Check the id.")
         return path.read_text(encoding="utf-8")
     except HFValidationError:
-        raise _bad(f"`{model}` is no Hugging Face id", "Write it as owner/name, or give a directory.") from None
+        raise _bad(
+            f"`{model}` is no Hugging Face id", "Write it as owner/name, or give a directory."
+        ) from None
     except GatedRepoError:
         remedy = "Accept its licence on the hub and set HF_TOKEN to a token that may read it."
         raise _bad(f"{model} is gated (401 or 403)", remedy) from None
@@ -91,7 +93,9 @@ def _download(model: str, file: str, revision: str) -> str | None:
 
 def _refused(model: str, status: int) -> BadInput:
     if status == 429:
-        return _bad(f"the hub answers 429 for {model}: too many requests", "Wait some minutes, or set HF_TOKEN.")
+        return _bad(
+            f"the hub answers 429 for {model}: too many requests", "Wait some minutes, or set HF_TOKEN."
+        )
     if status in (401, 403):
         return _bad(f"the hub answers {status} for {model}", "Set HF_TOKEN to a token that may read it.")
     return _bad(f"the hub answers {status} for {model}", "Try again later, or give a directory.")

@@ -1,42 +1,39 @@
 """`drydock plan`: does the model fit, on what, laid out how, and for how much, before a cent is spent."""
 
 import json
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Literal
 
 import typer
 
-Count = Annotated[Optional[int], typer.Option(min=1)]  # noqa: UP045 - typer reads it at run time
+Count = Annotated[int | None, typer.Option(min=1)]
 
 
 def plan(
+    *,
     model: Annotated[str, typer.Option(help="A directory with a config.json, or a Hugging Face id.")],
-    instance_type: Annotated[Optional[str], typer.Option(help="Only this EC2 type.")] = None,  # noqa: UP045
+    instance_type: Annotated[str | None, typer.Option(help="Only this EC2 type.")] = None,
     nodes: Count = None,
     tensor_parallel_size: Count = None,
     pipeline_parallel_size: Count = None,
     data_parallel_size: Count = None,
-    enable_expert_parallel: Annotated[
-        Optional[bool], typer.Option(help="Whole experts on each GPU.")  # noqa: UP045
-    ] = None,
+    enable_expert_parallel: Annotated[bool | None, typer.Option(help="Whole experts on each GPU.")] = None,
     max_model_len: Count = None,
-    concurrency: Annotated[
-        Optional[int], typer.Option(min=1, help="Requests of that length at once.")  # noqa: UP045
-    ] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Requests of that length at once.")] = None,
     dtype: Annotated[Literal["auto", "bfloat16", "float16", "half", "float32"], typer.Option()] = "auto",
     quantization: Annotated[
-        Optional[Literal["awq", "gptq", "fp8", "none"]],  # noqa: UP045
+        Literal["awq", "gptq", "fp8", "none"] | None,
         typer.Option(help="As if the checkpoint were packed so."),
     ] = None,
     kv_cache_dtype: Annotated[
         Literal["auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"], typer.Option()
     ] = "auto",
     gpu_memory_utilization: Annotated[
-        Optional[float], typer.Option(help="The share of memory that vLLM takes.")  # noqa: UP045
+        float | None, typer.Option(help="The share of memory that vLLM takes.")
     ] = None,
     profile: Annotated[Literal["balanced", "throughput", "latency"], typer.Option()] = "balanced",
     region: str = "us-east-1",
     market: Annotated[Literal["on-demand", "spot", "capacity-block"], typer.Option()] = "on-demand",
-    max_hourly_usd: Annotated[Optional[float], typer.Option(help="Refuse what costs more.")] = None,  # noqa: UP045
+    max_hourly_usd: Annotated[float | None, typer.Option(help="Refuse what costs more.")] = None,
     revision: Annotated[str, typer.Option(help="A commit on the hub.")] = "",
     fetch: Annotated[bool, typer.Option("--fetch", help="Ask the hub, not the catalogue.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="The reason of each vLLM flag.")] = False,
@@ -71,7 +68,13 @@ def plan(
     if as_json:
         from scripts.plan_report import as_json as report
 
-        print(json.dumps(report(shape, model, found.source, wish, chosen, ranking), indent=2))
+        print(
+            json.dumps(
+                report(shape, model, source=found.source, wish=wish, chosen=chosen, ranking=ranking), indent=2
+            )
+        )
     else:
-        plan_choice.show(shape, model, found.source, wish, chosen, ranking, explain=explain)
+        plan_choice.show(
+            shape, model, source=found.source, wish=wish, chosen=chosen, ranking=ranking, explain=explain
+        )
     raise typer.Exit(0 if chosen.fits else 1)

@@ -55,11 +55,11 @@ def _problems(shape: ModelShape, wish: Wish) -> list[Problem]:
 def show(
     shape: ModelShape,
     model: str,
+    *,
     source: str,
     wish: Wish,
     chosen: Candidate,
     ranking: Ranking,
-    *,
     explain: bool,
 ) -> None:
     """The answer as tables."""
@@ -69,10 +69,11 @@ def show(
 
     console = Console(highlight=False, soft_wrap=False)
     total, active = parameters(shape)
+    length = chosen.fitting.request.max_model_len
     console.print(
         f"[bold]{model}[/bold]: {total / 1e9:.1f}B parameters"
         f"{f', {active / 1e9:.1f}B active' if active < total else ''}, {shape.quantization or shape.dtype}, "
-        f"{weights_bytes(shape) / GIB:.1f} GiB; requests of up to {chosen.fitting.request.max_model_len:,} tokens"
+        f"{weights_bytes(shape) / GIB:.1f} GiB; requests of up to {length:,} tokens"
     )
     console.print(f"[dim]from {source}[/dim]\n")
     if chosen.problem:

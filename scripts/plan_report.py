@@ -34,7 +34,7 @@ def serve_of(candidate: Candidate, model: str, wish: Wish) -> Serve:
 
 
 def as_json(
-    shape: ModelShape, model: str, source: str, wish: Wish, chosen: Candidate, ranking: Ranking
+    shape: ModelShape, model: str, *, source: str, wish: Wish, chosen: Candidate, ranking: Ranking
 ) -> dict[str, object]:
     """Everything about the chosen candidate, and the others in ``alternatives``."""
     total, active = parameters(shape)
@@ -96,7 +96,7 @@ def candidates_table(title: str, candidates: tuple[Candidate, ...]) -> "Table":
     refused = bool(candidates) and not candidates[0].fits
     table.add_column("machines", no_wrap=True)
     table.add_column("layout", no_wrap=True)
-    for name in ("USD/h",) if refused else ("USD/h", "weights/GPU", "KV tokens", "requests at once"):
+    for name in ("USD/h",) if refused else ("USD/h", "GiB/GPU", "KV tokens", "requests"):
         table.add_column(name, justify="right", no_wrap=True)
     if refused:
         table.add_column("why not")
@@ -108,7 +108,7 @@ def candidates_table(title: str, candidates: tuple[Candidate, ...]) -> "Table":
         else:
             memory = each.fitting.memory
             tokens = memory.kv_cache_tokens * each.layout.data_parallel_size
-            counted = (f"{memory.weights_bytes / GIB:.1f} GiB", f"{tokens:,}")
+            counted = (f"{memory.weights_bytes / GIB:.1f}", f"{tokens:,}")
             table.add_row(*start, *counted, f"{each.fitting.max_concurrency:.1f}")
     return table
 

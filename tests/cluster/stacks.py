@@ -8,8 +8,9 @@ from typing import Any, cast
 import yaml
 
 from cluster.config import StackConfig, parse
-from cluster.models import ModelShape, shape_from_config, snapshot
+from cluster.models import shape_from_config, snapshot
 from cluster.rules import Facts
+from cluster.shape import ModelShape
 
 REPO = Path(__file__).resolve().parents[2]
 
