@@ -14,8 +14,10 @@ NicLayout = Literal["ordinary", "efa-then-efa-only", "efa-every-fourth", "ena-th
 DRIVER_IMAGE = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
 """SSM parameter of the AWS image that holds driver, CUDA, fabric manager, EFA and aws-ofi-nccl."""
 
-CUDA_SHARE = 0.9915
-"""Of an H200's 144,384 MiB, CUDA reports 139.8 GiB; the same share is taken of the other GPUs."""
+CUDA_MIB = {"H100": 81_079, "H200": 143_165}
+"""What CUDA reports as a GPU's total, where it was read on one; EC2 says a little more."""
+CUDA_SHARE = 0.9897
+"""The share of EC2's figure that is taken of the other GPUs: the H100's."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Gpu:
     @property
     def cuda_bytes(self) -> int:
         """What CUDA reports as one GPU's total, which is a little less than what EC2 says."""
-        return int(self.memory_mib * 1024**2 * CUDA_SHARE)
+        return CUDA_MIB.get(self.name, int(self.memory_mib * CUDA_SHARE)) * 1024**2
 
     @property
     def capability(self) -> tuple[int, ...]:

@@ -65,7 +65,7 @@ BROKEN: dict[str, tuple[str, Mapping[str, object], str, str, str]] = {
     ),
     "weights_fit_in_memory": (
         *("prod", {"drydock:nodes.count": 1, "drydock:layout.pipelineParallelSize": 1}),
-        *("drydock:layout", "79.6 GiB on each H100 of p5.48xlarge, which has 71.4 GiB", "quantized"),
+        *("drydock:layout", "79.6 GiB on each H100 of p5.48xlarge, which has 71.3 GiB", "quantized"),
     ),
     "weights_fit_on_disk": (
         *("rehearsal", {"drydock:model.source": "meta-llama/Meta-Llama-3.1-8B", "drydock:nodes.count": 8}),
@@ -277,13 +277,16 @@ def test_a_limit_without_a_known_price_cannot_be_kept() -> None:
 
 
 def test_experts_are_spread_over_data_parallel_ranks_and_dense_weights_are_not() -> None:
-    layout = {
+    layout: dict[str, object] = {
         "drydock:layout.tensorParallelSize": 1,
         "drydock:layout.pipelineParallelSize": 1,
         "drydock:layout.dataParallelSize": 16,
     }
     assert found("prod", layout) == ()
-    dense = {"drydock:model.source": "meta-llama/Meta-Llama-3.1-70B", "drydock:serving.extraArgs": []}
+    dense: dict[str, object] = {
+        "drydock:model.source": "meta-llama/Meta-Llama-3.1-70B",
+        "drydock:serving.extraArgs": [],
+    }
     (problem,) = found("prod", layout | dense)
     assert problem.path == "drydock:layout"
 
