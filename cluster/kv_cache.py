@@ -71,6 +71,7 @@ def kv_cache(
     max_num_batched_tokens: int,
     kv_cache_dtype: str = "auto",
     on_cpu: bool = False,
+    overlapping: bool = True,
 ) -> KvCache:
     """The cache's cut for requests of up to ``max_model_len`` tokens."""
     token = layer_token_bytes(shape, layout, kv_cache_dtype)
@@ -80,7 +81,7 @@ def kv_cache(
     if state := state_bytes(shape, layout):
         # Blocks of attention grow until one is as large as a state.
         block *= -(-state // (block * token))
-    batches = layout.pipeline_parallel_size + (0 if on_cpu else 1)  # asynchronous scheduling overlaps two
+    batches = layout.pipeline_parallel_size + (overlapping and not on_cpu)
     held = min(shape.sliding_window - 1 + batches * max_num_batched_tokens, max_model_len)
     per_request = {
         "full": -(-max_model_len // block),

@@ -21,12 +21,23 @@ __all__ = [
 ]
 
 GIB = 1024**3
-CONTEXT_BYTES = int(0.15 * GIB)
-"""CUDA context and cuBLAS workspaces: what an 8B model on an H200 leaves unexplained by its tensors."""
+CONTEXT_BYTES = 241_172_480
+"""CUDA context and libraries, outside of torch: vLLM 0.24.0 on an H100, 2026-11-25, for any model."""
+BASE_BYTES = 98_000_000
+"""Torch's part that depends on no batch: the same runs."""
 COMMUNICATION_BYTES = int(0.6 * GIB)
 """NCCL's and the custom all-reduce's buffers where ranks talk; an estimate without a run behind it."""
-GRAPH_BYTES = int(0.25 * GIB)
-"""CUDA graphs of an 8B model on an H200: 920k KV tokens with them, 922k without."""
+GRAPH_BYTES_PER_LAYER = 10_000_000
+"""CUDA graphs, as vLLM estimates them: 436 MB for 48 layers of Gemma 3, 526 MB for 48 of Qwen3-30B-A3B."""
+WITHOUT_ESTIMATE = frozenset(
+    {
+        *("LlamaForCausalLM", "MistralForCausalLM", "Qwen3ForCausalLM"),
+        *("Qwen2MoeForCausalLM", "DeepseekV2ForCausalLM"),
+    }
+)
+"""Architectures that run in vLLM's newer model runner, which sets nothing aside for graphs."""
+PREFILL_WORKSPACE_TOKENS = 65_536
+"""The most tokens of context that latent attention unpacks at once."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,8 @@ class Request:
     kv_cache_dtype: str = "auto"
     enforce_eager: bool = False
     on_cpu: bool = False
+    overlapping: bool = True
+    """Whether the next batch is scheduled beside the running one, so that windows are kept for both."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +89,10 @@ def weights_bytes_per_gpu(shape: ModelShape, layout: Layout) -> int:
 
 
 def rotary_bytes(shape: ModelShape) -> int:
-    """The table of cosines and sines that all layers share: one row a position."""
+    """The tables of cosines and sines: one for all layers, and one more for the windows of Gemma 3."""
     dim = shape.mla.rope_dim if shape.mla else shape.head_dim
-    return shape.max_positions * dim * shape.dtype_bytes
+    tables = 2 if shape.architecture.startswith("Gemma3") else 1
+    return tables * shape.max_positions * dim * shape.dtype_bytes
 
 
 def kv_bytes_per_token_per_gpu(shape: ModelShape, layout: Layout, kv_cache_dtype: str = "auto") -> int:
@@ -125,6 +139,7 @@ def memory_plan(shape: ModelShape, layout: Layout, gpu_memory_bytes: int, reques
         max_num_batched_tokens=request.max_num_batched_tokens,
         kv_cache_dtype=request.kv_cache_dtype,
         on_cpu=request.on_cpu,
+        overlapping=request.overlapping,
     )
     available = usable - weights - overhead
     return MemoryPlan(
@@ -145,21 +160,46 @@ def overhead_bytes(shape: ModelShape, layout: Layout, request: Request) -> int:
     total = CONTEXT_BYTES + activation_bytes(shape, layout, request)
     if layout.ranks > 1:
         total += COMMUNICATION_BYTES
-    return total if request.enforce_eager or request.on_cpu else total + GRAPH_BYTES
+    return total + (0 if request.enforce_eager or request.on_cpu else graph_bytes(shape, layout, request))
 
 
 def activation_bytes(shape: ModelShape, layout: Layout, request: Request) -> int:
-    """The peak of a forward pass over the largest batch, or of the sampler over its logits."""
+    """The peak of vLLM's profile run: a forward pass over the largest batch, or the logits after it."""
     size, hidden = layout.tensor_parallel_size, shape.hidden_size
-    # Gate and up beside their product; residual, input and output of the layer.
-    widths = [3 * shape.intermediate_size // size]
+    unit = request.max_num_batched_tokens * shape.dtype_bytes
+    # Gate and up beside their product; input and output of the layer.
+    peaks = [unit * (3 * shape.intermediate_size // size + 2 * hidden)]
     if experts := shape.experts:
-        widths.append(3 * experts.active * experts.intermediate_size // size + experts.active * hidden)
-    widths.append(2 * (shape.heads * shape.head_dim + 2 * shape.kv_heads * shape.head_dim) // size)
-    forward = request.max_num_batched_tokens * (max(widths) + 3 * hidden + hidden // 2) * shape.dtype_bytes
-    # Logits in float32, once more for the sampler's softmax.
-    sampler = request.max_num_seqs * shape.vocab_size * 4 * 2
-    return max(forward, sampler)
+        part = experts.intermediate_size // (1 if layout.expert_parallel else size)
+        peaks.append(unit * (experts.active * (5 * part + 2 * hidden) + 11 * hidden // 2))
+    if mla := shape.mla:
+        query, pair = mla.nope_dim + mla.rope_dim, mla.nope_dim + mla.value_dim
+        width = shape.heads // size * (4 * query + pair) + 4 * hidden
+        peaks.append(unit * width + unpacked_bytes(shape, layout, request))
+    forward = max(peaks) + BASE_BYTES
+    if request.enforce_eager or request.on_cpu:
+        return forward
+    # The compiled pass holds lm_head a second time, beside the logits in float32.
+    head = shape.vocab_size * hidden * shape.dtype_bytes // size
+    return max(forward, head + request.max_num_seqs * shape.vocab_size * 4)
+
+
+def unpacked_bytes(shape: ModelShape, layout: Layout, request: Request) -> int:
+    """Latent attention's cached context, unpacked to keys and values of all heads of a rank; 0 without it."""
+    mla = shape.mla
+    if mla is None or mla.index_heads:
+        return 0
+    tokens = min(max(8 * request.max_model_len, 64 * request.max_num_seqs), PREFILL_WORKSPACE_TOKENS)
+    heads = shape.heads // layout.tensor_parallel_size
+    return tokens * heads * (mla.nope_dim + mla.value_dim) * shape.dtype_bytes
+
+
+def graph_bytes(shape: ModelShape, layout: Layout, request: Request) -> int:
+    """What vLLM sets aside for CUDA graphs; the pool holds latent attention's unpacked context once more."""
+    if shape.architecture in WITHOUT_ESTIMATE:
+        return 0
+    layers = -(-shape.layers // layout.pipeline_parallel_size)
+    return layers * GRAPH_BYTES_PER_LAYER + unpacked_bytes(shape, layout, request)
 
 
 def with_quantization(shape: ModelShape, method: str | None) -> ModelShape:

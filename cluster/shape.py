@@ -19,6 +19,8 @@ class Quantization:
     block: tuple[int, int] | None = None
     """Rows and columns that share a scale (DeepSeek's FP8)."""
     zero_points: bool = False
+    wide_zeros: bool = False
+    """Whether zero points are as wide as scales: so vLLM keeps AWQ's, which the checkpoint packs."""
     per_channel: bool = False
     """One scale a row instead of one a tensor."""
     static_input: bool = False

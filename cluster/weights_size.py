@@ -50,7 +50,9 @@ def packed_bytes(rows: int, columns: int, packing: Quantization) -> int:
 def _beside_bytes(rows: int, columns: int, packing: Quantization) -> int:
     """The bytes of scales, zero points and the like."""
     groups = rows * -(-columns // (packing.group_size or columns))
-    zeros = groups * packing.bits // 8 if packing.zero_points else 0
+    zeros = 0
+    if packing.zero_points:
+        zeros = 2 * groups if packing.wide_zeros else groups * packing.bits // 8
     inputs = 4 * packing.static_input
     match packing.method:
         case "mxfp4":
@@ -117,6 +119,8 @@ def stages(layers: int, size: int) -> tuple[range, ...]:
 @cache
 def stage_bytes(shape: ModelShape, layout: Layout) -> tuple[int, ...]:
     """The bytes of weights on each GPU of each pipeline stage."""
+    if shape.quantization == "awq":
+        shape = replace(shape, packing=replace(shape.packing, wide_zeros=True))
     found = []
     parts = stages(shape.layers, layout.pipeline_parallel_size)
     for index, part in enumerate(parts):

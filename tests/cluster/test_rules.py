@@ -281,6 +281,7 @@ def test_experts_are_spread_over_data_parallel_ranks_and_dense_weights_are_not()
         "drydock:layout.tensorParallelSize": 1,
         "drydock:layout.pipelineParallelSize": 1,
         "drydock:layout.dataParallelSize": 16,
+        "drydock:serving.gpuMemoryUtilization": 0.95,
     }
     assert found("prod", layout) == ()
     dense: dict[str, object] = {

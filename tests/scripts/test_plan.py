@@ -139,19 +139,15 @@ def test_an_index_tells_the_bytes(tmp_path: Path) -> None:
 
 @contextmanager
 def mirror(status: int, body: bytes = b"") -> Iterator[str]:
-    """A hub that answers everything alike."""
+    """A hub that has a config.json, or refuses everything."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("ETag", '"0123456789"')
-            self.send_header("X-Repo-Commit", "0" * 40)
+            found = status != 200 or self.path.endswith("/config.json")
+            self.send_response(status if found else 404)
+            self.send_header("Content-Length", str(len(body) if found else 0))
             self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
-
-        do_HEAD = do_GET  # noqa: N815 - the library's own name
+            self.wfile.write(body if found else b"")
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
@@ -199,7 +195,7 @@ def test_what_the_hub_answers_is_told(tmp_path: Path, status: int, body: bytes, 
 def test_a_mirror_that_is_down_is_told(tmp_path: Path) -> None:
     code, text = ask("http://127.0.0.1:9", tmp_path)
     assert code == 2
-    assert "the hub cannot be reached" in text
+    assert "http://127.0.0.1:9 cannot be reached" in text
     assert "HF_ENDPOINT" in text
 
 
