@@ -171,7 +171,9 @@ def activation_bytes(shape: ModelShape, layout: Layout, request: Request) -> int
     peaks = [unit * (3 * shape.intermediate_size // size + 2 * hidden)]
     if experts := shape.experts:
         part = experts.intermediate_size // (1 if layout.expert_parallel else size)
-        peaks.append(unit * (experts.active * (5 * part + 2 * hidden) + 11 * hidden // 2))
+        # Two workspaces of the expert kernel, and what goes in and out of it for each chosen expert.
+        spaces = max(part, hidden) + max(2 * part, hidden) + 9 * hidden // 4
+        peaks.append(unit * experts.active * spaces)
     if mla := shape.mla:
         query, pair = mla.nope_dim + mla.rope_dim, mla.nope_dim + mla.value_dim
         width = shape.heads // size * (4 * query + pair) + 4 * hidden
