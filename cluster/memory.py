@@ -25,8 +25,8 @@ CONTEXT_BYTES = 241_172_480
 """CUDA context and libraries, outside of torch: vLLM 0.24.0 on an H100, 2026-11-25, for any model."""
 BASE_BYTES = 98_000_000
 """Torch's part that depends on no batch: the same runs."""
-COMMUNICATION_BYTES = int(0.6 * GIB)
-"""NCCL's and the custom all-reduce's buffers where ranks talk; an estimate without a run behind it."""
+COMMUNICATION_BYTES = 337_641_472
+"""NCCL's and the all-reduce's buffers of tensor parallelism: the same vLLM on two H100; stages need none."""
 GRAPH_BYTES_PER_LAYER = 10_000_000
 """CUDA graphs, as vLLM estimates them: 436 MB for 48 layers of Gemma 3, 526 MB for 48 of Qwen3-30B-A3B."""
 WITHOUT_ESTIMATE = frozenset(
@@ -158,7 +158,7 @@ def memory_plan(shape: ModelShape, layout: Layout, gpu_memory_bytes: int, reques
 def overhead_bytes(shape: ModelShape, layout: Layout, request: Request) -> int:
     """What vLLM keeps of a GPU beside weights and KV cache."""
     total = CONTEXT_BYTES + activation_bytes(shape, layout, request)
-    if layout.ranks > 1:
+    if layout.tensor_parallel_size * layout.data_parallel_size > 1:
         total += COMMUNICATION_BYTES
     return total + (0 if request.enforce_eager or request.on_cpu else graph_bytes(shape, layout, request))
 

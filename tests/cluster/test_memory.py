@@ -48,6 +48,30 @@ def test_kv_tokens_are_what_vllm_logged(gpu: int, request_: Request, fp8: bool, 
 
 
 @pytest.mark.parametrize(
+    ("model_id", "layout", "request_", "tokens"),
+    [
+        ("meta-llama/Meta-Llama-3.1-8B", Layout(2), Request(32768), 1_051_328),
+        ("meta-llama/Meta-Llama-3.1-8B", Layout(1, 2), Request(32768), 1_051_040),
+        ("meta-llama/Meta-Llama-3.1-8B", Layout(), Request(32768, max_num_batched_tokens=32768), 443_680),
+        ("Qwen/Qwen3-30B-A3B", Layout(), Request(32768), 153_856),
+        (
+            "Qwen/Qwen3-30B-A3B",
+            Layout(2, expert_parallel=True),
+            Request(32768, enforce_eager=True),
+            932_784,
+        ),
+        ("Qwen/Qwen3-32B-FP8", Layout(), Request(32768), 159_616),
+    ],
+)
+def test_kv_tokens_of_other_shapes_are_what_vllm_logged_on_h100s(
+    model_id: str, layout: Layout, request_: Request, tokens: int
+) -> None:
+    """vLLM 0.24.0 with dummy weights, 2026-11-25."""
+    found = memory_plan(shape_of(model_id), layout, H100, request_).kv_cache_tokens
+    assert abs(found - tokens) <= tokens * 0.03
+
+
+@pytest.mark.parametrize(
     ("model_id", "bytes_per_token"),
     [
         ("deepseek-ai/DeepSeek-V3", 70_272),
