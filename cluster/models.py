@@ -74,7 +74,6 @@ def shape_from_config(
         max_positions=read.count("max_position_embeddings"),
         head_dim=read.optional("head_dim") or max(1, hidden // heads),
         packing=packing_of(_section(config, "quantization_config") or _section(text, "quantization_config")),
-        needs_remote_code=family is None and "auto_map" in config,
         weights_bytes=weights_bytes,
     )
     if not architecture:

@@ -126,8 +126,6 @@ class ModelShape:
     mtp_layers: int = 0
     """Layers that predict the token after the next; in the checkpoint, not loaded unless asked for."""
     vision: Vision | None = None
-    needs_remote_code: bool = False
-    """Whether the repository brings its own Python and vLLM has no implementation of its own."""
     qkv_bias: bool = False
     output_bias: bool = False
     packing: Quantization = Quantization()
