@@ -14,6 +14,11 @@ NicLayout = Literal["ordinary", "efa-then-efa-only", "efa-every-fourth", "ena-th
 DRIVER_IMAGE = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
 """SSM parameter of the AWS image that holds driver, CUDA, fabric manager, EFA and aws-ofi-nccl."""
 
+CUDA_MIB = {"H100": 81_079, "H200": 143_165}
+"""What CUDA reports as a GPU's total, where it was read on one; EC2 says a little more."""
+CUDA_SHARE = 0.9897
+"""The share of EC2's figure that is taken of the other GPUs: the H100's."""
+
 
 @dataclass(frozen=True)
 class Gpu:
@@ -23,6 +28,16 @@ class Gpu:
     count: int
     memory_mib: int
     compute_capability: str
+
+    @property
+    def cuda_bytes(self) -> int:
+        """What CUDA reports as one GPU's total, which is a little less than what EC2 says."""
+        return CUDA_MIB.get(self.name, int(self.memory_mib * CUDA_SHARE)) * 1024**2
+
+    @property
+    def capability(self) -> tuple[int, ...]:
+        """The compute capability as numbers, e.g. (8, 9)."""
+        return tuple(map(int, self.compute_capability.split(".")))
 
 
 @dataclass(frozen=True)

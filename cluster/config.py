@@ -103,6 +103,11 @@ class Serving(_Section):
     max_num_seqs: Int | None = Field(
         default=None, ge=1, description="the most requests at once, null = vLLM's default", examples=[256]
     )
+    profile: Literal["balanced", "throughput", "latency"] | None = Field(
+        default=None,
+        description="what batches are tuned for, null = vLLM's defaults",
+        examples=["throughput"],
+    )
     extra_args: tuple[Str, ...] = Field(
         default=(), description="more arguments of `vllm serve`", examples=[["--enable-expert-parallel"]]
     )

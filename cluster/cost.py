@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 
 from cluster.catalog import InstanceType
+from cluster.prices import Market, PriceTable, catalogue
 
 HOURS_PER_MONTH = 730
 """A twelfth of a year, as AWS's own calculator has it."""
+DAYS_PER_MONTH = HOURS_PER_MONTH / 24
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The price of some instances on demand, with where and when it was read."""
+    """The price of some instances, with where and when it was read."""
 
     usd_per_hour: float
     source: str
@@ -27,9 +29,13 @@ class Cost:
         return self.usd_per_hour * HOURS_PER_MONTH
 
 
-def instances_cost(instance_type: InstanceType, region: str, count: int) -> Cost | None:
-    """The price of that many instances, or None where the table has no price for the region."""
-    price = instance_type.usd_per_hour.get(region)
-    if price is None:
-        return None
-    return Cost(price * count, instance_type.price_source, instance_type.price_date)
+def instances_cost(
+    instance_type: InstanceType,
+    region: str,
+    count: int,
+    market: Market = "on-demand",
+    prices: PriceTable | None = None,
+) -> Cost | None:
+    """The price of that many instances, or None where no price is known for the region and market."""
+    price = (prices or catalogue()).price(instance_type.name, region, market)
+    return Cost(price.usd_per_hour * count, price.source, price.date) if price else None

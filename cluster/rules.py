@@ -10,9 +10,14 @@ from cluster import catalog
 from cluster.catalog import InstanceType
 from cluster.config import StackConfig
 from cluster.cost import instances_cost
-from cluster.models import ModelShape, snapshot_ids
+from cluster.layouts import CHECKS, Fitting, memory_suffices
+from cluster.memory import Request, with_quantization
+from cluster.models import snapshot_ids
 from cluster.problems import Problem
-from cluster.vllm_args import MASTER_PORT, OWN_FLAGS, REMOVED_FLAGS
+from cluster.profiles import tuning
+from cluster.shape import ModelShape
+from cluster.vllm_args import MASTER_PORT, OWN_FLAGS, REMOVED_FLAGS, layout_of
+from cluster.weights_size import can_count
 
 GIB = 1024**3
 
@@ -66,37 +71,31 @@ def layout_uses_every_rank(config: StackConfig, _facts: Facts) -> Iterator[Probl
         )
 
 
-def tensor_parallel_divides_heads(config: StackConfig, facts: Facts) -> Iterator[Problem]:
-    size, shape = config.layout.tensor_parallel_size, facts.shape
-    if shape is None:
+def layout_suits_model(config: StackConfig, facts: Facts) -> Iterator[Problem]:
+    """What the planner's search holds every layout to, all of it at once."""
+    kind, shape = _type(config), facts.shape
+    if kind is None or shape is None:
         return
-    kind = _type(config)
-    most = kind.gpu.count if kind and kind.gpu else shape.heads
-    sizes = [n for n in range(1, most + 1) if not shape.heads % n and _fits(shape.kv_heads, n)]
-    remedy = f"Choose one of {', '.join(map(str, sizes))}."
-    if shape.heads % size:
-        what = f"{size} does not divide the model's {shape.heads} attention heads"
-        yield Problem("drydock:layout.tensorParallelSize", what, remedy)
-    elif not _fits(shape.kv_heads, size):
-        what = f"{size} neither divides the model's {shape.kv_heads} KV heads nor is a multiple of them"
-        yield Problem("drydock:layout.tensorParallelSize", what, remedy)
+    if config.model.quantization:
+        shape = with_quantization(shape, config.model.quantization)
+    fitting = Fitting(shape, kind, layout_of(config), _request(config, shape, kind))
+    for check in CHECKS:
+        if check is not memory_suffices:
+            yield from check(fitting)
 
 
-def tensor_parallel_within_node(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
-    kind, size = _type(config), config.layout.tensor_parallel_size
-    if kind and kind.gpu and size > kind.gpu.count:
-        yield Problem(
-            "drydock:layout.tensorParallelSize",
-            f"{size} spans nodes of {kind.gpu.count} GPUs: every layer would wait for the network",
-            f"Set it to at most {kind.gpu.count} and pipelineParallelSize to the number of nodes.",
-        )
-
-
-def pipeline_has_layers(config: StackConfig, facts: Facts) -> Iterator[Problem]:
-    size = config.layout.pipeline_parallel_size
-    if facts.shape and size > facts.shape.layers:
-        what = f"{size} stages are more than the model's {facts.shape.layers} layers"
-        yield Problem("drydock:layout.pipelineParallelSize", what, f"Set it to at most {facts.shape.layers}.")
+def weights_fit_in_memory(config: StackConfig, facts: Facts) -> Iterator[Problem]:
+    kind, shape = _type(config), facts.shape
+    if kind is None or shape is None or config.layout.pipeline_parallel_size > shape.layers:
+        return
+    shape = with_quantization(shape, config.model.quantization)
+    fitting = Fitting(shape, kind, layout_of(config), _request(config, shape, kind))
+    if can_count(shape):
+        yield from memory_suffices(fitting)
+    elif shape.weights_bytes and shape.weights_bytes / fitting.layout.ranks > fitting.usable_bytes:
+        gib = shape.weights_bytes / GIB
+        what = f"{gib:.1f} GiB of weights do not fit, spread over {fitting.layout.ranks} ranks at best"
+        yield Problem("drydock:layout", what, "Take more nodes, or an instance type with more memory.")
 
 
 def length_within_positions(config: StackConfig, facts: Facts) -> Iterator[Problem]:
@@ -133,25 +132,6 @@ def model_name_makes_a_path(config: StackConfig, _facts: Facts) -> Iterator[Prob
         yield Problem("drydock:model.name", f"`{name}` cannot be a directory's name", remedy)
 
 
-def fp8_needs_hardware(config: StackConfig, facts: Facts) -> Iterator[Problem]:
-    kind = _type(config)
-    if kind is None or not _is_fp8(config, facts):
-        return
-    if kind.gpu is None:
-        what = f"the model is FP8, and {kind.name} has no GPU"
-    elif _sm(kind) < (8, 9):
-        what = (
-            f"the model is FP8, and {kind.gpu.name} (sm {kind.gpu.compute_capability}) has no FP8 "
-            "arithmetic: vLLM would only unpack the weights (Marlin) and gain no speed from them"
-        )
-    else:
-        return
-    remedy = (
-        "Take a type with L4, L40S, H100 or newer (g6, g6e, p5…), or an AWQ, GPTQ or bfloat16 checkpoint."
-    )
-    yield Problem("drydock:nodes.instanceType", what, remedy)
-
-
 def fp8_is_not_half(config: StackConfig, facts: Facts) -> Iterator[Problem]:
     if config.model.dtype in ("half", "float16") and _is_fp8(config, facts):
         what = f"{config.model.dtype} overflows with an FP8 checkpoint, whose scales are made for bfloat16"
@@ -168,31 +148,6 @@ def quantization_is_the_checkpoints(config: StackConfig, facts: Facts) -> Iterat
         what = f"is {wanted}, but the checkpoint is {shape.quantization or 'not quantized'}"
         remedy = "Set it to null, or drydock:model.source to such a checkpoint."
         yield Problem("drydock:model.quantization", what, remedy)
-
-
-def weights_fit_in_memory(config: StackConfig, facts: Facts) -> Iterator[Problem]:
-    kind, layout = _type(config), config.layout
-    if kind is None or facts.shape is None or facts.shape.weights_bytes is None:
-        return
-    if config.model.quantization and not facts.shape.quantization:
-        return  # quantized while loading: smaller than the checkpoint, and not known here by how much
-    # With expert parallelism the experts, nearly all of the weights, are spread over data parallel ranks too.
-    spread = (
-        layout.ranks
-        if "--enable-expert-parallel" in config.serving.extra_args
-        else (layout.tensor_parallel_size * layout.pipeline_parallel_size)
-    )
-    rank_bytes = kind.gpu.memory_mib * 1024**2 if kind.gpu else kind.memory_gib * GIB
-    usable_gib = rank_bytes * config.serving.gpu_memory_utilization / GIB
-    needed_gib = facts.shape.weights_bytes / spread / GIB
-    if needed_gib > usable_gib:
-        where = f"{kind.gpu.name} of {kind.name}" if kind.gpu else kind.name
-        yield Problem(
-            "drydock:layout",
-            f"the weights alone take {needed_gib:.1f} GiB on each {where}, which has {usable_gib:.1f} GiB "
-            f"for vLLM: {needed_gib - usable_gib:.1f} GiB are missing",
-            "Take more nodes, an instance type with more memory, or a quantized checkpoint.",
-        )
 
 
 def weights_fit_on_disk(config: StackConfig, facts: Facts) -> Iterator[Problem]:
@@ -333,13 +288,10 @@ RULES: tuple[Rule, ...] = (
     known_instance_type,
     at_least_one_node,
     layout_uses_every_rank,
-    tensor_parallel_divides_heads,
-    tensor_parallel_within_node,
-    pipeline_has_layers,
+    layout_suits_model,
     length_within_positions,
     model_is_there,
     model_name_makes_a_path,
-    fp8_needs_hardware,
     fp8_is_not_half,
     quantization_is_the_checkpoints,
     weights_fit_in_memory,
@@ -363,18 +315,22 @@ def _type(config: StackConfig) -> InstanceType | None:
     return catalog.find(config.nodes.instance_type)
 
 
-def _fits(kv_heads: int, size: int) -> bool:
-    """Whether KV heads can be split over, or copied to, that many ranks."""
-    return kv_heads % size == 0 or size % kv_heads == 0
+def _request(config: StackConfig, shape: ModelShape, kind: InstanceType) -> Request:
+    serving = config.serving
+    tuned = tuning(serving.profile or "balanced")
+    return Request(
+        max_model_len=config.model.max_model_len or shape.max_positions,
+        utilization=serving.gpu_memory_utilization,
+        max_num_batched_tokens=tuned.max_num_batched_tokens,
+        max_num_seqs=serving.max_num_seqs or tuned.max_num_seqs,
+        kv_cache_dtype=config.model.kv_cache_dtype,
+        on_cpu=kind.gpu is None,
+    )
 
 
 def _is_fp8(config: StackConfig, facts: Facts) -> bool:
     checkpoint = facts.shape.quantization if facts.shape else ""
     return (config.model.quantization or checkpoint).startswith("fp8")
-
-
-def _sm(kind: InstanceType) -> tuple[int, ...]:
-    return tuple(map(int, kind.gpu.compute_capability.split("."))) if kind.gpu else ()
 
 
 def _cidrs(path: str, cidrs: tuple[str, ...], facts: Facts, service: str) -> Iterator[Problem]:

@@ -5,16 +5,19 @@ import sys
 import typer
 
 from cluster.problems import BadInput, Failure
-from scripts import rehearsal, rehearse, ssh
+from scripts import cost, plan, rehearsal, rehearse, ssh
 
 app = typer.Typer(
     help="vLLM on AWS GPU instances with one `pulumi up`, rehearsed for real on this machine first.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode=None,  # plain help: drawing it with rich takes longer than any command here
 )
 app.add_typer(rehearsal.app, name="rehearsal")
 app.command("rehearse")(rehearse.rehearse)
+app.command("cost")(cost.cost)
+app.command("plan")(plan.plan)
 app.command("ssh", context_settings={"ignore_unknown_options": True})(ssh.ssh)
 
 

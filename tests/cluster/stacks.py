@@ -8,8 +8,9 @@ from typing import Any, cast
 import yaml
 
 from cluster.config import StackConfig, parse
-from cluster.models import ModelShape, shape_from_config, snapshot
+from cluster.models import shape_from_config, snapshot
 from cluster.rules import Facts
+from cluster.shape import ModelShape
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -17,6 +18,7 @@ TINY = shape_from_config(
     {
         "architectures": ["LlamaForCausalLM"],
         "hidden_size": 64,
+        "intermediate_size": 128,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,

@@ -12,6 +12,7 @@ from cluster.problems import BadInput
 CONFIG = {
     "architectures": ["LlamaForCausalLM"],
     "hidden_size": 64,
+    "intermediate_size": 128,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "vocab_size": 512,

@@ -7,6 +7,7 @@ import pytest
 
 from cluster import rules
 from cluster.models import snapshot
+from cluster.packing import packing_of
 from cluster.problems import Problem
 from cluster.rules import RULES, Facts, problems
 from tests.cluster.stacks import GONE, TINY, facts_of, stack_config
@@ -38,23 +39,9 @@ BROKEN: dict[str, tuple[str, Mapping[str, object], str, str, str]] = {
         *("prod", {"drydock:nodes.count": 3}),
         *("drydock:layout", "8 x 2 x 1 = 16, but 3 x p5.48xlarge (8 GPUs each) make 24", "product is 24"),
     ),
-    "tensor_parallel_divides_heads": (
+    "layout_suits_model": (
         *("rehearsal", {"drydock:layout.tensorParallelSize": 3, "drydock:nodes.count": 3}),
         *("drydock:layout.tensorParallelSize", "3 does not divide the model's 4 attention heads", "1, 2, 4"),
-    ),
-    "tensor_parallel_within_node": (
-        "prod",
-        {"drydock:layout.tensorParallelSize": 16, "drydock:layout.pipelineParallelSize": 1},
-        *("drydock:layout.tensorParallelSize", "16 spans nodes of 8 GPUs", "at most 8"),
-    ),
-    "pipeline_has_layers": (
-        "rehearsal",
-        {
-            "drydock:layout.tensorParallelSize": 1,
-            "drydock:layout.pipelineParallelSize": 3,
-            "drydock:nodes.count": 3,
-        },
-        *("drydock:layout.pipelineParallelSize", "3 stages are more than the model's 2 layers", "at most 2"),
     ),
     "length_within_positions": (
         *("rehearsal", {"drydock:model.maxModelLen": 513}),
@@ -68,10 +55,6 @@ BROKEN: dict[str, tuple[str, Mapping[str, object], str, str, str]] = {
         *("rehearsal", {"drydock:model.name": "../etc"}),
         *("drydock:model.name", "`../etc`", "letters, digits"),
     ),
-    "fp8_needs_hardware": (
-        *("prod", P4D | {"drydock:nodes.count": 4, "drydock:layout.pipelineParallelSize": 4}),
-        *("drydock:nodes.instanceType", "A100 (sm 8.0) has no FP8 arithmetic", "H100"),
-    ),
     "fp8_is_not_half": (
         *("prod", {"drydock:model.dtype": "half"}),
         *("drydock:model.dtype", "half overflows with an FP8 checkpoint", "bfloat16"),
@@ -82,7 +65,7 @@ BROKEN: dict[str, tuple[str, Mapping[str, object], str, str, str]] = {
     ),
     "weights_fit_in_memory": (
         *("prod", {"drydock:nodes.count": 1, "drydock:layout.pipelineParallelSize": 1}),
-        *("drydock:layout", "80.2 GiB on each H100 of p5.48xlarge, which has 72.0 GiB", "quantized"),
+        *("drydock:layout", "79.6 GiB on each H100 of p5.48xlarge, which has 71.3 GiB", "quantized"),
     ),
     "weights_fit_on_disk": (
         *("rehearsal", {"drydock:model.source": "meta-llama/Meta-Llama-3.1-8B", "drydock:nodes.count": 8}),
@@ -135,6 +118,29 @@ BROKEN: dict[str, tuple[str, Mapping[str, object], str, str, str]] = {
 }
 
 
+UNSUITABLE: dict[str, tuple[str, Mapping[str, object], str, str, str]] = {
+    "tensor_parallel_within_node": (
+        "prod",
+        {"drydock:layout.tensorParallelSize": 16, "drydock:layout.pipelineParallelSize": 1},
+        *("drydock:layout.tensorParallelSize", "16 spans nodes of 8 GPUs", "at most 8"),
+    ),
+    "pipeline_has_layers": (
+        "rehearsal",
+        {
+            "drydock:layout.tensorParallelSize": 1,
+            "drydock:layout.pipelineParallelSize": 3,
+            "drydock:nodes.count": 3,
+        },
+        *("drydock:layout.pipelineParallelSize", "3 stages are more than the model's 2 layers", "at most 2"),
+    ),
+    "fp8_needs_hardware": (
+        *("prod", P4D | {"drydock:nodes.count": 4, "drydock:layout.pipelineParallelSize": 4}),
+        *("drydock:nodes.instanceType", "A100 (sm 8.0) has no FP8 arithmetic", "H100"),
+    ),
+}
+"""More of what a layout may be refused for."""
+
+
 ON_ITS_OWN = {"nodes_reach_the_internet"}
 """Rules that let everything pass in the local cloud; each has a test of its own below."""
 
@@ -149,6 +155,16 @@ def test_a_broken_rule_says_where_what_and_how_to_go_on(name: str) -> None:
     config = stack_config(stack, changes)
     rule = getattr(rules, name)
     (problem,) = rule(config, facts_of(config))
+    assert problem.path == path
+    assert what in problem.what
+    assert remedy in problem.remedy
+
+
+@pytest.mark.parametrize("case", UNSUITABLE)
+def test_an_unsuitable_layout_says_where_what_and_how_to_go_on(case: str) -> None:
+    stack, changes, path, what, remedy = UNSUITABLE[case]
+    config = stack_config(stack, changes)
+    (problem,) = rules.layout_suits_model(config, facts_of(config))
     assert problem.path == path
     assert what in problem.what
     assert remedy in problem.remedy
@@ -180,20 +196,20 @@ def test_an_unknown_type_causes_no_second_problem() -> None:
 def test_kv_heads_may_be_split_or_copied(size: int, fits: bool) -> None:
     config = stack_config("rehearsal", {"drydock:layout.tensorParallelSize": size})
     facts = replace(facts_of(config), shape=replace(TINY, heads=48, kv_heads=8))
-    assert (not list(rules.tensor_parallel_divides_heads(config, facts))) is fits
+    assert (not list(rules.layout_suits_model(config, facts))) is fits
 
 
 def test_a_gqa_size_that_tears_kv_heads_is_refused() -> None:
     config = stack_config("rehearsal", {"drydock:layout.tensorParallelSize": 3})
     facts = replace(facts_of(config), shape=replace(TINY, heads=12, kv_heads=4))
-    (problem,) = rules.tensor_parallel_divides_heads(config, facts)
+    (problem,) = rules.layout_suits_model(config, facts)
     assert "neither divides the model's 4 KV heads nor" in problem.what
     assert "1, 2, 4, 12" in problem.remedy
 
 
 def test_only_nodes_without_gpus_may_spread_tensor_parallel() -> None:
     config = stack_config("rehearsal")
-    assert not list(rules.tensor_parallel_within_node(config, facts_of(config)))
+    assert not list(rules.layout_suits_model(config, facts_of(config)))
 
 
 def test_a_missing_directory_is_refused() -> None:
@@ -260,14 +276,19 @@ def test_a_limit_without_a_known_price_cannot_be_kept() -> None:
     assert "no price is known for 2 x p5e.48xlarge in us-east-1" in problem.what
 
 
-def test_expert_parallel_spreads_weights_over_data_parallel_ranks() -> None:
-    layout = {
+def test_experts_are_spread_over_data_parallel_ranks_and_dense_weights_are_not() -> None:
+    layout: dict[str, object] = {
         "drydock:layout.tensorParallelSize": 1,
         "drydock:layout.pipelineParallelSize": 1,
         "drydock:layout.dataParallelSize": 16,
+        "drydock:serving.gpuMemoryUtilization": 0.95,
     }
     assert found("prod", layout) == ()
-    (problem,) = found("prod", layout | {"drydock:serving.extraArgs": []})
+    dense: dict[str, object] = {
+        "drydock:model.source": "meta-llama/Meta-Llama-3.1-70B",
+        "drydock:serving.extraArgs": [],
+    }
+    (problem,) = found("prod", layout | dense)
     assert problem.path == "drydock:layout"
 
 
@@ -288,14 +309,21 @@ def test_expert_parallel_spreads_weights_over_data_parallel_ranks() -> None:
 )
 def test_a_checkpoint_keeps_its_quantization(checkpoint: str, wanted: str, fits: bool) -> None:
     config = stack_config("staging", {"drydock:model.quantization": wanted})
-    facts = Facts(replace(TINY, quantization=checkpoint))
+    facts = Facts(replace(TINY, packing=packing_of({"quant_method": checkpoint} if checkpoint else None)))
     assert (not list(rules.quantization_is_the_checkpoints(config, facts))) is fits
 
 
-def test_weights_quantized_while_loading_are_not_judged_by_the_checkpoints_size() -> None:
-    shape = replace(TINY, weights_bytes=10**14)
+def test_weights_quantized_while_loading_count_as_such() -> None:
+    large = snapshot("Qwen/Qwen3-32B")
     for quantization, refused in ((None, True), ("fp8", False)):
         config = stack_config("staging", {"drydock:model.quantization": quantization})
+        assert bool(list(rules.weights_fit_in_memory(config, Facts(large)))) is refused
+
+
+def test_an_unknown_architecture_is_judged_by_the_size_of_its_files() -> None:
+    config = stack_config("staging")
+    for size, refused in ((10**14, True), (10**9, False)):
+        shape = replace(TINY, architecture="NewForCausalLM", weights_bytes=size)
         assert bool(list(rules.weights_fit_in_memory(config, Facts(shape)))) is refused
 
 
@@ -308,7 +336,7 @@ def test_a_relative_directory_is_refused() -> None:
 def test_fp8_without_a_gpu_is_refused() -> None:
     assert V3 is not None
     config = stack_config("rehearsal")
-    (problem,) = rules.fp8_needs_hardware(config, Facts(V3))
+    (problem,) = rules.layout_suits_model(config, Facts(V3))
     assert "m7i.xlarge has no GPU" in problem.what
 
 

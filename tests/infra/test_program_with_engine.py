@@ -10,6 +10,7 @@ from tests.infra.test_program_with_mocks import CONTRACT
 MODEL = {
     "architectures": ["LlamaForCausalLM"],
     "hidden_size": 64,
+    "intermediate_size": 128,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "vocab_size": 512,

@@ -1,0 +1,169 @@
+"""Hold the planner's memory against vLLM's own figures.
+
+    python -m scripts.bench_planner cases cpu|gpu FILE [--configs FOLDER]   what scripts/vllm_probe.py shall start
+    python -m scripts.bench_planner keep RESULTS.json CASES.json FILE       its results, as data to commit
+    python -m scripts.bench_planner compare [FILE …]                        ours, vLLM's, and the error
+
+compare reads docs/measurements/planner/*.json and exits 1 when a case is further off than the limits: 3 % of the
+KV cache's tokens, 0.5 % of the weights. On a CPU vLLM takes its pool from what its process already uses, which is
+no matter of a model: there the planner is given the pool, and the cut into blocks and tokens is compared. Weights
+are compared on GPUs, as vLLM's 'Model loading took'.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.kv_cache import kv_cache
+from cluster.memory import Layout, Request, memory_plan, with_quantization
+from cluster.models import shape_from_config
+from cluster.shape import ModelShape
+from rehearsal.paths import REPO
+from scripts.planner_cases import cpu_cases, gpu_cases
+
+KEPT = REPO / "docs" / "measurements" / "planner"
+TOKENS_LIMIT, WEIGHTS_LIMIT = 0.03, 0.005
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case: our figures and vLLM's; weights are None where vLLM's say nothing (a CPU)."""
+
+    name: str
+    tokens: int
+    vllm_tokens: int
+    weights_bytes: int | None
+    vllm_weights_bytes: int | None
+
+    @property
+    def tokens_error(self) -> float:
+        """Ours over vLLM's, less one."""
+        return self.tokens / self.vllm_tokens - 1
+
+    @property
+    def weights_error(self) -> float | None:
+        """Ours over vLLM's, less one."""
+        if self.weights_bytes is None or not self.vllm_weights_bytes:
+            return None
+        return self.weights_bytes / self.vllm_weights_bytes - 1
+
+    @property
+    def is_right(self) -> bool:
+        """Whether both errors are within the limits."""
+        return abs(self.tokens_error) <= TOKENS_LIMIT and abs(self.weights_error or 0) <= WEIGHTS_LIMIT
+
+
+def row(record: Json, configs: Json) -> Row:
+    """The planner's answer to the case that vLLM answered."""
+    args, workers = record["args"], record["workers"]
+    shape = with_quantization(
+        shape_from_config(configs[record["config"]], record["config"]), args.get("quantization")
+    )
+    layout = Layout(
+        tensor_parallel_size=args.get("tensor_parallel_size", 1),
+        pipeline_parallel_size=args.get("pipeline_parallel_size", 1),
+        expert_parallel=args.get("enable_expert_parallel", False),
+    )
+    theirs = record["cache"]["kv_cache_tokens"]
+    if "total_memory_bytes" not in workers[0]:
+        return Row(record["name"], cpu_tokens(shape, layout, record), theirs, None, None)
+    request = Request(
+        max_model_len=args["max_model_len"],
+        utilization=args["gpu_memory_utilization"],
+        max_num_batched_tokens=args["max_num_batched_tokens"],
+        max_num_seqs=args["max_num_seqs"],
+        kv_cache_dtype=args.get("kv_cache_dtype", "auto"),
+        enforce_eager=args.get("enforce_eager", False),
+        overlapping=False,
+    )
+    ours = memory_plan(shape, layout, workers[0]["total_memory_bytes"], request)
+    fullest = max(worker["model_memory_bytes"] for worker in workers)
+    return Row(record["name"], ours.kv_cache_tokens, theirs, ours.weights_bytes, fullest)
+
+
+def cpu_tokens(shape: ModelShape, layout: Layout, record: Json) -> int:
+    """The tokens of the smallest worker's pool, cut as the planner cuts it on a CPU."""
+    args = record["args"]
+    cut = kv_cache(
+        shape,
+        layout,
+        max_model_len=args["max_model_len"],
+        max_num_batched_tokens=args["max_num_batched_tokens"],
+        kv_cache_dtype="auto",
+        on_cpu=True,
+        overlapping=False,
+    )
+    return cut.tokens(min(worker["available_kv_bytes"] for worker in record["workers"]), args["max_model_len"])
+
+
+def rows(files: Sequence[Path]) -> Iterator[Row]:
+    """Every kept record's comparison."""
+    for file in files:
+        kept = json.loads(file.read_text())
+        yield from (row(record, kept["configs"]) for record in kept["records"])
+
+
+def kept_form(results: Json, cases: Json) -> Json:
+    """Results as data to commit: only cases that vLLM answered, tensors as their sum, with the configs used."""
+    records = []
+    for record in results["records"]:
+        if "workers" in record and "cache" in record:
+            workers = [
+                {**{k: v for k, v in worker.items() if k != "tensors"}, "tensors_bytes": sum(worker["tensors"].values())}
+                for worker in record["workers"]
+            ]
+            records.append({**record, "workers": workers})
+    used = {record["config"] for record in records}
+    configs = {name: config for name, config in cases["configs"].items() if name in used}
+    return {**results, "configs": configs, "records": records}
+
+
+def table(compared: Sequence[Row]) -> str:
+    """Markdown: a line per case."""
+    lines = [
+        "| case | KV tokens, ours | vLLM's | error | weights GiB, ours | vLLM's | error |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one in compared:
+        weights = "| – | – | – |"
+        if one.weights_error is not None:
+            ours, theirs = (f"{(size or 0) / 1024**3:.2f}" for size in (one.weights_bytes, one.vllm_weights_bytes))
+            weights = f"| {ours} | {theirs} | {one.weights_error:+.2%} |"
+        tokens = f"{one.tokens:,} | {one.vllm_tokens:,} | {one.tokens_error:+.2%}"
+        lines.append(f"| {one.name} | {tokens} {weights}{'' if one.is_right else ' off'}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The three commands."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    cases = commands.add_parser("cases")
+    cases.add_argument("where", choices=["cpu", "gpu"])
+    cases.add_argument("file", type=Path)
+    cases.add_argument("--configs", type=Path, default=REPO.parent / "shared" / "models")
+    keep = commands.add_parser("keep")
+    for name in ("results", "cases", "file"):
+        keep.add_argument(name, type=Path)
+    commands.add_parser("compare").add_argument("files", type=Path, nargs="*")
+    options = parser.parse_args()
+    if options.command == "cases":
+        made = cpu_cases() if options.where == "cpu" else gpu_cases(options.configs)
+        options.file.write_text(json.dumps(made))
+    elif options.command == "keep":
+        results, given = (json.loads(file.read_text()) for file in (options.results, options.cases))
+        options.file.write_text(json.dumps(kept_form(results, given), indent=1) + "\n")
+    else:
+        compared = list(rows(options.files or sorted(KEPT.glob("*.json"))))
+        print(table(compared))
+        sys.exit(0 if all(one.is_right for one in compared) else 1)
+
+
+if __name__ == "__main__":
+    main()

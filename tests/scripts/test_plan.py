@@ -1,0 +1,212 @@
+"""`drydock plan` from its options to its exit code, and what it says of broken input."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cluster.problems import BadInput
+from scripts.drydock import app
+from scripts.model_source import find_model
+
+REPO = Path(__file__).resolve().parents[2]
+KEYS = {
+    *("fits", "reason", "instance_type", "nodes", "tensor_parallel_size", "pipeline_parallel_size"),
+    *("data_parallel_size", "weights_bytes", "weights_bytes_per_gpu", "kv_bytes_per_token"),
+    *("kv_cache_tokens", "max_concurrency", "disk_bytes", "usd_per_hour", "vllm_args", "alternatives"),
+}
+
+
+def run(*args: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["plan", *args])
+    if isinstance(result.exception, BadInput):
+        return 2, str(result.exception)
+    return result.exit_code, result.output
+
+
+def planned(*args: str) -> tuple[int, dict[str, object]]:
+    code, text = run(*args, "--json")
+    return code, json.loads(text)
+
+
+def test_the_cheapest_place_comes_as_json() -> None:
+    code, found = planned("--model", "deepseek-ai/DeepSeek-V3")
+    assert code == 0
+    assert set(found) >= KEYS
+    assert (found["fits"], found["reason"], found["instance_type"]) == (True, "", "p5en.48xlarge")
+    assert found["weights_bytes"] == 688_574_839_360
+    assert isinstance(found["vllm_args"], list)
+    assert "--enable-expert-parallel" in found["vllm_args"]
+
+
+def test_what_was_asked_for_is_what_is_judged() -> None:
+    wish = ("--instance-type", "p5.48xlarge", "--nodes", "2", "--tensor-parallel-size", "8")
+    code, found = planned("--model", "deepseek-ai/DeepSeek-V3", *wish, "--pipeline-parallel-size", "2")
+    assert (code, found["nodes"], found["pipeline_parallel_size"]) == (0, 2, 2)
+    assert isinstance(found["worker_vllm_args"], list)
+    assert found["worker_vllm_args"][-1] == "--headless"
+
+
+def test_what_does_not_fit_says_what_is_missing_and_what_fits() -> None:
+    code, found = planned(
+        "--model", "deepseek-ai/DeepSeek-V3", "--instance-type", "p5.48xlarge", "--nodes", "1"
+    )
+    assert (code, found["fits"]) == (1, False)
+    assert "GiB are missing" in str(found["reason"])
+    assert isinstance(found["missing_gib"], float)
+    assert isinstance(found["alternatives"], list)
+    assert any(each["fits"] for each in found["alternatives"])
+
+
+def test_the_table_explains_each_flag() -> None:
+    code, text = run("--model", "Qwen/Qwen3-8B", "--explain")
+    assert code == 0
+    assert "cheapest first" in text
+    assert "--max-num-batched-tokens" in text
+
+
+@pytest.mark.parametrize(
+    ("args", "what"),
+    [
+        (("--instance-type", "p5.48xlarg"), "Did you mean `p5.48xlarge`?"),
+        (("--max-model-len", "999999"), "Set it to at most 163840."),
+        (("--gpu-memory-utilization", "1.5"), "is not a share"),
+        (("--dtype", "half"), "overflows with an FP8 checkpoint"),
+    ],
+)
+def test_an_impossible_wish_is_bad_input(args: tuple[str, ...], what: str) -> None:
+    code, text = run("--model", "deepseek-ai/DeepSeek-V3", *args)
+    assert code == 2
+    assert what in text
+
+
+GOOD = {
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "vocab_size": 512,
+    "max_position_embeddings": 512,
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [
+        ('{"architectures": ["Llama', "cannot be read"),
+        (json.dumps(GOOD | {"num_hidden_layers": -3}), "is -3, not a whole number above 0"),
+        (json.dumps(GOOD | {"num_hidden_layers": 10**9}), "more than any model has"),
+        (json.dumps(GOOD | {"architectures": ["NewForCausalLM"]}), "NewForCausalLM"),
+        ("<!doctype html><html></html>", "an HTML page, not JSON"),
+        ("[" * 100_000, "cannot be read"),
+        (" " * 100_000_000, "has 100 MB"),
+        ("[]", "holds no JSON object"),
+    ],
+)
+def test_a_broken_config_is_bad_input(tmp_path: Path, config: str, what: str) -> None:
+    (tmp_path / "config.json").write_text(config)
+    code, text = run("--model", str(tmp_path))
+    assert code == 2
+    assert what in text
+    assert "→" in text
+
+
+def test_shards_without_their_index_are_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(GOOD))
+    (tmp_path / "model-00001-of-00002.safetensors").write_bytes(b"x")
+    code, text = run("--model", str(tmp_path))
+    assert (code, "model.safetensors.index.json is missing beside 1 shards" in text) == (2, True)
+
+
+def test_an_index_tells_the_bytes(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(GOOD))
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text('{"metadata": {"total_size": 123456}}')
+    assert find_model(str(tmp_path)).shape.weights_bytes == 123456
+    index.write_text('{"metadata": {}}')
+    code, text = run("--model", str(tmp_path))
+    assert (code, "tells no metadata.total_size" in text) == (2, True)
+
+
+@contextmanager
+def mirror(status: int, body: bytes = b"") -> Iterator[str]:
+    """A hub that has a config.json, or refuses everything."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = status != 200 or self.path.endswith("/config.json")
+            self.send_response(status if found else 404)
+            self.send_header("Content-Length", str(len(body) if found else 0))
+            self.end_headers()
+            self.wfile.write(body if found else b"")
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def ask(endpoint: str, home: Path) -> tuple[int, str]:
+    """The command in a process of its own: the hub's address is read once, at import."""
+    result = subprocess.run(
+        [sys.executable, "-m", "scripts.drydock", "plan", "--model", "nobody/nothing", "--json"],
+        capture_output=True,
+        text=True,
+        cwd=REPO,
+        env={**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(home), "PYTHONPATH": str(REPO)},
+        check=False,
+        timeout=120,
+    )
+    return result.returncode, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "what"),
+    [
+        (200, json.dumps(GOOD).encode(), '"fits": true'),
+        (200, b"<html>a login page</html>", "an HTML page, not JSON"),
+        (401, b"", "401"),
+        (404, b"", "404"),
+        (429, b"", "429"),
+    ],
+)
+def test_what_the_hub_answers_is_told(tmp_path: Path, status: int, body: bytes, what: str) -> None:
+    with mirror(status, body) as endpoint:
+        code, text = ask(endpoint, tmp_path)
+    assert what in text
+    assert code == (0 if '"fits": true' in text else 2)
+
+
+def test_a_mirror_that_is_down_is_told(tmp_path: Path) -> None:
+    code, text = ask("http://127.0.0.1:9", tmp_path)
+    assert code == 2
+    assert "http://127.0.0.1:9 cannot be reached" in text
+    assert "HF_ENDPOINT" in text
+
+
+def test_planning_imports_neither_torch_nor_the_clouds_libraries() -> None:
+    script = (
+        "import sys; from scripts import drydock; from scripts.plan import plan;"
+        "from scripts.model_source import find_model; from cluster.search import Wish, search;"
+        "search(find_model('deepseek-ai/DeepSeek-V3').shape, Wish());"
+        "print([m for m in ('torch','vllm','boto3','moto','pulumi','huggingface_hub') if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=REPO, check=True
+    )
+    assert result.stdout.strip() == "[]"
