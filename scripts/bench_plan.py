@@ -3,7 +3,8 @@
     .venv/bin/python -m scripts.bench_plan
 
 Measures whole processes (help, a plan as JSON) and, inside this one, one plan and the search over every
-type, for one model and for every model of the catalogue. Medians of several runs, and their ratio to `python -c pass`.
+type, for one model and for every model of the catalogue. Medians of several runs, and their ratio to
+`python -c pass`.
 """
 
 import statistics
