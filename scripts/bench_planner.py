@@ -93,7 +93,7 @@ def row(record: Json, configs: Json) -> Row:
 
 
 def holds_more(record: Json) -> bool:
-    """Whether vLLM holds weights outside of the model's tensors: mxfp4's, latent attention's absorbed ones."""
+    """Whether vLLM holds weights beside the model's tensors: mxfp4's, latent attention's absorbed ones."""
     kinds = [group["layer_kind"] for group in record["workers"][0]["kv"]["groups"]]
     return record["resolved"]["quantization"] == "gpt_oss_mxfp4" or "MLAAttentionSpec" in kinds
 

@@ -25,8 +25,8 @@ TINY_MLA: Json = {
     "q_lora_rank": 256, "head_dim": 64, "n_routed_experts": 8, "num_experts_per_tok": 2,
     "n_shared_experts": 1, "n_group": 1, "topk_group": 1, "moe_intermediate_size": 256,
     "first_k_dense_replace": 1, "moe_layer_freq": 1, "norm_topk_prob": True, "scoring_func": "sigmoid",
-    "topk_method": "noaux_tc", "routed_scaling_factor": 2.5, "num_nextn_predict_layers": 0, "rope_theta": 10000,
-    "attention_bias": False,
+    "topk_method": "noaux_tc", "routed_scaling_factor": 2.5, "num_nextn_predict_layers": 0,
+    "rope_theta": 10000, "attention_bias": False,
 }  # fmt: skip
 
 GEMMA: Json = {

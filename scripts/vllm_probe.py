@@ -232,7 +232,7 @@ def run_case(
             except BaseException as error:  # noqa: BLE001 - whatever ends a start is the case's result
                 code = 0 if isinstance(error, Enough) or "Enough" in str(error) else 1
                 if code:
-                    traceback.print_exc()
+                    traceback.print_exc(file=sys.__stderr__)
             sys.stdout.flush()
             os._exit(code)
         code = wait(child, begin + min(limit_s, CASE_LIMIT_S))
