@@ -21,18 +21,19 @@ LLAMA: Json = {**TINY, "architectures": ["LlamaForCausalLM"], "model_type": "lla
 
 TINY_MLA: Json = {
     **TINY, "architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "num_key_value_heads": 8,
-    "kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128, "q_lora_rank": 256,
-    "head_dim": 64, "n_routed_experts": 8, "num_experts_per_tok": 2, "n_shared_experts": 1, "n_group": 1,
-    "topk_group": 1, "moe_intermediate_size": 256, "first_k_dense_replace": 1, "moe_layer_freq": 1,
-    "norm_topk_prob": True, "scoring_func": "sigmoid", "topk_method": "noaux_tc", "routed_scaling_factor": 2.5,
-    "num_nextn_predict_layers": 0, "rope_theta": 10000, "attention_bias": False,
+    "kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128,
+    "q_lora_rank": 256, "head_dim": 64, "n_routed_experts": 8, "num_experts_per_tok": 2,
+    "n_shared_experts": 1, "n_group": 1, "topk_group": 1, "moe_intermediate_size": 256,
+    "first_k_dense_replace": 1, "moe_layer_freq": 1, "norm_topk_prob": True, "scoring_func": "sigmoid",
+    "topk_method": "noaux_tc", "routed_scaling_factor": 2.5, "num_nextn_predict_layers": 0,
+    "rope_theta": 10000, "attention_bias": False,
 }  # fmt: skip
 
 GEMMA: Json = {
     "architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3_text", "attention_bias": False,
     "attn_logit_softcapping": None, "final_logit_softcapping": None, "hidden_activation": "gelu_pytorch_tanh",
-    "rms_norm_eps": 1e-6, "rope_local_base_freq": 10000.0, "rope_theta": 1000000.0, "tie_word_embeddings": True,
-    "dtype": "bfloat16", "bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0,
+    "rms_norm_eps": 1e-6, "rope_local_base_freq": 10000.0, "rope_theta": 1000000.0,
+    "tie_word_embeddings": True, "dtype": "bfloat16", "bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0,
 }  # fmt: skip
 
 
@@ -57,8 +58,8 @@ CPU_CONFIGS: dict[str, Json] = {
     "tiny-hybrid": TINY_HYBRID,
     "tiny-moe": {
         **TINY, "architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "num_experts": 8,
-        "num_experts_per_tok": 2, "moe_intermediate_size": 256, "decoder_sparse_step": 1, "mlp_only_layers": [],
-        "norm_topk_prob": True, "attention_bias": False,
+        "num_experts_per_tok": 2, "moe_intermediate_size": 256, "decoder_sparse_step": 1,
+        "mlp_only_layers": [], "norm_topk_prob": True, "attention_bias": False,
     },
 }  # fmt: skip
 

@@ -2,18 +2,21 @@
 
     python3 vllm_probe.py CASES.json RESULTS.json [--only NAME,NAME] [--seconds N] [--logs FOLDER]
 
-Runs where vLLM is installed (a node of the rehearsal, a GPU machine): standard library and vllm, nothing of this
-repository. CASES.json: {"configs": {NAME: config.json's object}, "cases": [{"name", "config", "tokenizer"?,
-"stop"?: "kv", "args": {vllm.LLM's arguments}}]}. vLLM is imported once; each case is a forked child, so that every
-case begins with a free GPU. RESULTS.json gets a record per case as soon as it is there; a case that fails is
-recorded with the last lines of its log, and the next one runs.
+Runs where vLLM is installed (a node of the rehearsal, a GPU machine): standard library and vllm, nothing of
+this repository. CASES.json: {"configs": {NAME: config.json's object}, "cases": [{"name", "config",
+"tokenizer"?, "stop"?: "kv", "args": {vllm.LLM's arguments}}]}. vLLM is imported once; each case is a forked
+child, so that every case begins with a free GPU. RESULTS.json gets a record per case as soon as it is there;
+a case that fails is recorded with the last lines of its log, and the next one runs. Two workers on one CPU
+need VLLM_CPU_OMP_THREADS_BIND (such as "0|1").
 """
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -70,7 +73,7 @@ def weight_bytes(model: Any) -> dict[str, int]:
 
 
 def worker_figures(worker: Any) -> dict[str, Any]:
-    """What a worker knows after its profile run, in bytes; figures that this vLLM does not keep are absent."""
+    """What a worker knows after its profile run, in bytes; what this vLLM does not keep is absent."""
     snapshot = getattr(worker, "init_snapshot", None)
     runner = worker.model_runner
     figures = {
@@ -94,13 +97,17 @@ def spec_figures(spec: Any) -> dict[str, Any]:
     first = next(iter(inner.values())) if inner else spec
     names = ("block_size", "num_kv_heads", "head_size", "head_size_v", "sliding_window", "page_size_bytes")
     values = {name: getattr(first, name, None) for name in names}
-    kinds = {"kind": type(spec).__name__, "layer_kind": type(first).__name__, "dtype": str(getattr(first, "dtype", ""))}
+    kinds = {
+        "kind": type(spec).__name__,
+        "layer_kind": type(first).__name__,
+        "dtype": str(getattr(first, "dtype", "")),
+    }
     return {**kinds, **{name: value for name, value in values.items() if value is not None}}
 
 
 def watch(note: Callable[[str, Any], None], stop_at_kv: bool) -> None:
     """Note, in the engine's process, each worker's figures and KV cache as soon as the cache is laid out."""
-    core = importlib.import_module("vllm.v1.engine.core")
+    core: Any = importlib.import_module("vllm.v1.engine.core")
     lay_out, initialize = core.get_kv_cache_configs, core.EngineCore._initialize_kv_caches
     executors: list[Any] = []
 
@@ -137,7 +144,8 @@ def watch(note: Callable[[str, Any], None], stop_at_kv: bool) -> None:
 def cache_figures(cache: Any) -> dict[str, Any]:
     """A worker's KV cache: its blocks, and the layers of each group."""
     groups = [
-        {**spec_figures(group.kv_cache_spec), "layers": len(group.layer_names)} for group in cache.kv_cache_groups
+        {**spec_figures(group.kv_cache_spec), "layers": len(group.layer_names)}
+        for group in cache.kv_cache_groups
     ]
     return {"num_blocks": cache.num_blocks, "groups": groups}
 
@@ -171,16 +179,22 @@ def model_folder(case: dict[str, Any], configs: dict[str, Any], parent: Path) ->
     return folder
 
 
+def call(function: Callable[[], Any]) -> Any:
+    """The function's result."""
+    return function()
+
+
 def start(case: dict[str, Any], configs: dict[str, Any], notes: Path) -> None:
-    """In the child: start vLLM on the case and note what it says. Returns when it stands (or has its KV cache)."""
+    """In the child: start vLLM on the case and note what it says. Returns when it stands."""
 
     def note(name: str, figures: Any) -> None:
         (notes / f"{name}.json").write_text(json.dumps(figures))
 
-    registry = importlib.import_module("vllm.model_executor.models.registry")
-    registry._run_in_subprocess = lambda function: function()  # the child ends with the case: nothing to protect
+    registry: Any = importlib.import_module("vllm.model_executor.models.registry")
+    # vLLM looks at a model's class in a process of its own; this child ends with the case.
+    registry._run_in_subprocess = call
     watch(note, case.get("stop") == "kv")
-    arguments = importlib.import_module("vllm.engine.arg_utils").EngineArgs
+    arguments: Any = importlib.import_module("vllm.engine.arg_utils").EngineArgs
     made = arguments.create_engine_config
 
     def create(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -198,7 +212,9 @@ def start(case: dict[str, Any], configs: dict[str, Any], notes: Path) -> None:
     )
 
 
-def run_case(case: dict[str, Any], configs: dict[str, Any], limit_s: float, logs: Path | None) -> dict[str, Any]:
+def run_case(
+    case: dict[str, Any], configs: dict[str, Any], limit_s: float, logs: Path | None
+) -> dict[str, Any]:
     """Start the case in a forked child and gather its notes and its log's figures."""
     with tempfile.TemporaryDirectory() as folder:
         notes = Path(folder)
@@ -216,7 +232,7 @@ def run_case(case: dict[str, Any], configs: dict[str, Any], limit_s: float, logs
             except BaseException as error:  # noqa: BLE001 - whatever ends a start is the case's result
                 code = 0 if isinstance(error, Enough) or "Enough" in str(error) else 1
                 if code:
-                    traceback.print_exc()
+                    traceback.print_exc(file=sys.__stderr__)
             sys.stdout.flush()
             os._exit(code)
         code = wait(child, begin + min(limit_s, CASE_LIMIT_S))
@@ -226,7 +242,8 @@ def run_case(case: dict[str, Any], configs: dict[str, Any], limit_s: float, logs
         figures = {file.stem: json.loads(file.read_text()) for file in sorted(notes.glob("*.json"))}
     record = {
         "name": case["name"], "config": case["config"], "args": case["args"],
-        "seconds": round(time.monotonic() - begin, 1), "exit_code": code, "logged": logged_figures(text), **figures,
+        "seconds": round(time.monotonic() - begin, 1), "exit_code": code,
+        "logged": logged_figures(text), **figures,
     }  # fmt: skip
     if "kv_cache_tokens" not in record["logged"]:
         record["log_end"] = text.splitlines()[-LOG_LINES_KEPT:]
@@ -238,7 +255,8 @@ def wait(child: int, deadline: float) -> int:
     while time.monotonic() < deadline:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
-            kill_group(child)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.1)
     kill_group(child)
@@ -247,11 +265,10 @@ def wait(child: int, deadline: float) -> int:
 
 
 def kill_group(group: int) -> None:
-    """Whatever the case left running (workers of a tensor-parallel start)."""
-    try:
-        os.killpg(group, 9)
-    except ProcessLookupError:
-        return
+    """The case and whatever it left running (workers of a tensor-parallel start)."""
+    for kill in (os.killpg, os.kill):  # a child killed at once may not have its own group yet
+        with contextlib.suppress(ProcessLookupError):
+            kill(group, signal.SIGKILL)
 
 
 def machine() -> dict[str, Any]:
@@ -260,7 +277,10 @@ def machine() -> dict[str, Any]:
     child = os.fork()
     if child == 0:
         torch = importlib.import_module("torch")
-        found: dict[str, Any] = {"torch": torch.__version__, "vllm": importlib.import_module("vllm").__version__}
+        found: dict[str, Any] = {
+            "torch": torch.__version__,
+            "vllm": importlib.import_module("vllm").__version__,
+        }
         if torch.cuda.is_available():
             found |= {"device": torch.cuda.get_device_name(0), "cuda": torch.version.cuda}
             found["device_bytes"] = torch.cuda.get_device_properties(0).total_memory
@@ -295,7 +315,11 @@ def main() -> None:
     importlib.import_module("vllm.entrypoints.llm")
     importlib.import_module("vllm.v1.engine.llm_engine")
     importlib.import_module("vllm.v1.worker.gpu_worker")
-    results = {"machine": machine(), "date": time.strftime("%Y-%m-%d", time.gmtime()), "records": []}
+    results: dict[str, Any] = {
+        "machine": machine(),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "records": [],
+    }
     for case in chosen(given["cases"], options.only):
         left_s = deadline - time.monotonic()
         if left_s < 15:
@@ -305,7 +329,10 @@ def main() -> None:
         results["records"].append(record)
         options.results.write_text(json.dumps(results, indent=1))
         end = "" if "log_end" not in record else " | ".join(record["log_end"][-3:])
-        print(f"{record['name']}: {record['seconds']} s, exit {record['exit_code']}, {record['logged']} {end}", flush=True)
+        print(
+            f"{record['name']}: {record['seconds']} s, exit {record['exit_code']}, {record['logged']} {end}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
