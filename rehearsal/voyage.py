@@ -13,7 +13,7 @@ import openai
 import yaml
 
 from ansible_like.connection import Connection, Target
-from cluster.problems import Failure
+from cluster.problems import BadInput, Failure
 from rehearsal import audit, cloud, paths, pulumi_cli
 from rehearsal.pulumi_cli import Stack, Step
 from rehearsal.timeline import Timeline
@@ -119,6 +119,8 @@ class Voyage:
             self._under_load(cluster)
             self._again_and_changed(cluster)
             self._down()
+        except BadInput:  # refused before anything was begun: a cloud that runs already is another's
+            raise
         except BaseException:
             self._say("clearing away what the rehearsal made")
             with suppress(Failure):
@@ -169,7 +171,6 @@ class Voyage:
 
     def _clear(self) -> None:
         stop_cloud()
-        shutil.rmtree(self._folder, ignore_errors=True)
         nothing_left("on this machine after the cloud's stop", self._machine_before, audit.machine())
         self._say("audit: nothing left in the cloud or on this machine")
 

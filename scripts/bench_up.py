@@ -24,6 +24,7 @@ import typer
 
 from ansible_like.connection import Connection, Target
 from bootstrap.host_keys import await_host_keys
+from bootstrap.replica import unit_of
 from bootstrap.work import Work
 from cluster.problems import Failure
 from rehearsal import paths, pulumi_cli, voyage
@@ -32,7 +33,6 @@ from rehearsal.voyage import Cluster
 
 BOOT_DEADLINE_S = 120
 SERVE_DEADLINE_S = 300
-UNITS = {0: "vllm-head", 1: "vllm-worker"}
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,12 @@ def vllm_by_hand(cluster: Cluster, right: tuple[str, str]) -> float:
     connections = [Connection.open(node, deadline_s=30) for node in cluster.nodes]
     try:
         for rank, node in enumerate(connections):
-            node.run(["systemctl", "stop", UNITS[min(rank, 1)]], sudo=True, deadline_s=60)
+            node.run(["systemctl", "stop", unit_of(rank)], sudo=True, deadline_s=60)
             # vLLM's second start on a node spares 8 s of looking at the model's class; up is always a first.
             node.run("rm -rf /var/lib/vllm/.cache", sudo=True)
         begin = time.monotonic()
         for rank, node in enumerate(connections):
-            node.run(["systemctl", "start", "--no-block", UNITS[min(rank, 1)]], sudo=True)
+            node.run(["systemctl", "start", "--no-block", unit_of(rank)], sudo=True)
         while True:
             try:
                 voyage.check_answer(cluster, *right)

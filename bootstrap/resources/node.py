@@ -10,6 +10,7 @@ from bootstrap.host_keys import await_host_keys
 from bootstrap.hosts import converge, on_each, reachable
 from bootstrap.node import node_digest, node_operations
 from bootstrap.properties import UNKNOWN, Unknown, is_unknown
+from bootstrap.replica import UNITS
 from bootstrap.resources.resource import Difference, Refusal, Values, changed, refusals
 from bootstrap.specs import HubAccess, node_spec, weights_source
 from bootstrap.work import Work
@@ -18,10 +19,7 @@ from cluster.problems import BadInput
 GONE_S = 5.0
 STOP_S = 120.0
 IDENTITY = ("instanceId", "address", "region")
-_STOP = (
-    "systemctl disable --quiet --now vllm-head.service vllm-worker.service drydock-firewall.service "
-    "2>/dev/null || true"
-)
+_STOP = f"systemctl disable --quiet --now {' '.join(UNITS)} drydock-firewall.service 2>/dev/null || true"
 
 INPUTS: Mapping[str, type] = {
     "name": str,

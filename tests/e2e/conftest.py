@@ -4,12 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from rehearsal import audit, voyage
+from rehearsal import audit, cloud, voyage
 
 
 @pytest.fixture
 def untouched_machine() -> Iterator[None]:
-    """Whatever the test did, the machine ends as it began."""
+    """Whatever the test did, the machine ends as it began. A cloud that runs already is not ours to stop."""
+    if (running := cloud.status().pid) is not None:
+        pytest.exit(f"a cloud runs already (pid {running}): `drydock rehearsal stop` ends it", returncode=2)
     before = audit.machine()
     yield
     voyage.stop_cloud()
