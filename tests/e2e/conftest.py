@@ -7,11 +7,16 @@ import pytest
 from rehearsal import audit, cloud, voyage
 
 
-@pytest.fixture
-def untouched_machine() -> Iterator[None]:
-    """Whatever the test did, the machine ends as it began. A cloud that runs already is not ours to stop."""
+@pytest.fixture(scope="session", autouse=True)
+def no_cloud_of_another() -> None:
+    """A cloud that ran before is not ours to stop."""
     if (running := cloud.status().pid) is not None:
         pytest.exit(f"a cloud runs already (pid {running}): `drydock rehearsal stop` ends it", returncode=2)
+
+
+@pytest.fixture
+def untouched_machine() -> Iterator[None]:
+    """Whatever the test did, the machine ends as it began."""
     before = audit.machine()
     yield
     voyage.stop_cloud()
