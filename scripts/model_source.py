@@ -35,7 +35,7 @@ def find_model(model: str, *, revision: str = "", fetch: bool = False) -> Found:
             raise _bad(f"there is no directory {directory}", "Give a directory with a config.json, or an id.")
         found = Found(shape, str(directory / "config.json"))
     elif not (fetch or revision) and (shape := snapshot(model)):
-        found = Found(shape, snapshot_source())
+        found = Found(shape, f"Drydock's catalogue, from {snapshot_source()}")
     else:
         found = _from_hub(model, revision or "main")
     require_known(found.shape)
