@@ -43,7 +43,7 @@ class Placement(_Record):
     data_parallel_size: int = Field(description="copies of attention, each with a KV cache of its own")
     expert_parallel: bool = Field(description="whole experts on each GPU instead of a slice of every one")
     usable_bytes_per_gpu: int | None = Field(description="the share of its memory that vLLM takes")
-    weights_bytes_per_gpu: int | None
+    weights_bytes_per_gpu: int | None = Field(description="its part, with what vLLM makes while loading")
     overhead_bytes_per_gpu: int | None = Field(
         description="activations, CUDA graphs, communication and CUDA's own context"
     )

@@ -188,7 +188,7 @@ def _ranks_match(fitting: Fitting, nodes: int) -> Problem | None:
     if layout.ranks == there:
         return None
     sizes = f"{layout.tensor_parallel_size} x {layout.pipeline_parallel_size} x {layout.data_parallel_size}"
-    unit = f"{kind.ranks} GPUs each" if kind.gpu else "one rank each"
+    unit = f"{kind.ranks} GPU{'s' if kind.ranks > 1 else ''} each" if kind.gpu else "one rank each"
     return Problem(
         "drydock:layout",
         f"TP x PP x DP = {sizes} = {layout.ranks}, but {nodes} x {kind.name} ({unit}) make {there}",

@@ -24,9 +24,10 @@ def show(report: PlanReport, *, explain: bool, console: Console | None = None) -
     all_of_them = (report, *report.alternatives)
     fitting = [each for each in all_of_them if each.fits]
     refused = [each for each in all_of_them if not each.fits]
-    if fitting:
+    # A table that holds the answer alone would only say it again.
+    if fitting not in ([], [report]):
         _fitting(report, fitting, console)
-    if refused:
+    if refused not in ([], [report]):
         _refused(report, refused, console)
     if explain:
         _flags(report, console)
@@ -42,7 +43,9 @@ def _head(report: PlanReport, console: Console) -> None:
         f"  {report.parameters / 1e9:.1f}B parameters{active}, {report.quantization or report.dtype}, "
         f"{report.weights_bytes / GIB:.1f} GiB of weights"
     )
-    console.print(f"  requests of up to {report.max_model_len:,} tokens, profile {report.profile}\n")
+    where = f"{report.market} in {report.region}"
+    length = f"requests of up to {report.max_model_len:,} tokens"
+    console.print(f"  {length}, profile {report.profile}, {where}\n")
 
 
 def _answer(report: PlanReport, console: Console) -> None:
