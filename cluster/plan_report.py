@@ -62,7 +62,7 @@ class Placement(_Record):
 class Flag(_Record):
     """One flag of `vllm serve`."""
 
-    flag: str
+    flag: str = Field(description="with its dashes, e.g. --max-num-seqs")
     value: str = Field(description="empty = the flag has none")
     reason: str = Field(description="why it is there")
 
