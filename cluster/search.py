@@ -228,12 +228,17 @@ def _preference(each: Candidate, wish: Wish) -> tuple[object, ...]:
     return (0, layout.pipeline_parallel_size, -layout.tensor_parallel_size)
 
 
-def _price_then_nodes(each: Candidate) -> tuple[float, int, str]:
-    price = each.cost.usd_per_hour if each.cost else float("inf")
-    return (price, each.nodes, each.kind.name)
+def _price_then_nodes(each: Candidate) -> tuple[bool, float, int, str]:
+    return (*_price(each), each.nodes, each.kind.name)
 
 
-def _nearest(each: Candidate) -> tuple[int, int, float, int]:
+def _nearest(each: Candidate) -> tuple[int, int, bool, float, int]:
     """Refused ones in the order in which a reader would still consider them."""
-    price = each.cost.usd_per_hour if each.cost else float("inf")
-    return (-each.passed, each.missing_bytes, price, each.nodes)
+    return (-each.passed, each.missing_bytes, *_price(each), each.nodes)
+
+
+def _price(each: Candidate) -> tuple[bool, float]:
+    """Known prices first; the others in the order of what such machines cost elsewhere."""
+    if each.cost:
+        return (False, each.cost.usd_per_hour)
+    return (True, min(each.kind.usd_per_hour.values(), default=math.inf) * each.nodes)

@@ -37,15 +37,27 @@ def show(report: PlanReport, *, explain: bool, console: Console | None = None) -
 def _head(report: PlanReport, console: Console) -> None:
     active = ""
     if report.active_parameters < report.parameters:
-        active = f" ({report.active_parameters / 1e9:.1f}B active)"
+        active = f" ({_count(report.active_parameters)} active)"
     console.print(Text(report.model, "bold"))
     console.print(
-        f"  {report.parameters / 1e9:.1f}B parameters{active}, {report.quantization or report.dtype}, "
-        f"{report.weights_bytes / GIB:.1f} GiB of weights"
+        f"  {_count(report.parameters)} parameters{active}, {report.quantization or report.dtype}, "
+        f"{_gib(report.weights_bytes)} of weights"
     )
     where = f"{report.market} in {report.region}"
     length = f"requests of up to {report.max_model_len:,} tokens"
     console.print(f"  {length}, profile {report.profile}, {where}\n")
+
+
+def _count(parameters: int) -> str:
+    return f"{parameters / 1e9:.1f}B" if parameters >= 1e8 else f"{parameters / 1e6:.1f}M"
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / GIB:.1f} GiB" if size_bytes >= GIB / 10 else f"{size_bytes / 1024**2:.1f} MiB"
+
+
+def _gb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:,.0f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:,.0f} MB"
 
 
 def _answer(report: PlanReport, console: Console) -> None:
@@ -183,6 +195,6 @@ def _feet(report: PlanReport, shown: Sequence[Placement], console: Console) -> N
         ask = f"ask AWS with `drydock cost --refresh --region {report.region}`"
         if report.market == "capacity-block":
             ask = "such blocks are priced when they are bought"
-        lines.append(f"?: no {report.market} price in {report.region} is known; {ask}.")
+        lines.append(f"?: no {report.market} price in {report.region} is known, ranked as elsewhere; {ask}.")
     for line in lines:
         console.print(line, style="dim", soft_wrap=True)
