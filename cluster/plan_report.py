@@ -53,7 +53,9 @@ class Placement(_Record):
     )
     kv_bytes_per_token: int | None = Field(description="bytes of one more token in one GPU's KV cache")
     kv_cache_tokens: int | None = Field(description="tokens in the KV caches of all data parallel ranks")
-    max_concurrency: float | None = Field(description="requests of max_model_len tokens held at once")
+    max_concurrency: float | None = Field(
+        description="requests of max_model_len tokens in the KV cache at once; --max-num-seqs may run fewer"
+    )
     usd_per_hour: float | None = Field(description="all nodes together; instances only")
     price_source: str | None = Field(description="where the price was read")
     price_date: str | None = Field(description="when, ISO, as exact as known")
@@ -173,7 +175,7 @@ def report(question: Question, chosen: Candidate, ranking: Ranking) -> PlanRepor
 
 def serve_of(candidate: Candidate, model: str, wish: Wish) -> Serve:
     """What vLLM is told on the head of that candidate."""
-    request, tuned = candidate.fitting.request, tuning(wish.profile)
+    request, tuned = candidate.fitting.request, tuning(wish.profile, wish.concurrency or 0)
     name = model.rstrip("/").rsplit("/", 1)[-1] if model.startswith(("/", "~", ".")) else model
     return Serve(
         model_dir=f"/models/{name.replace('/', '--')}",

@@ -113,7 +113,7 @@ def candidate(
     shape: ModelShape, kind: InstanceType, layout: Layout, wish: Wish, prices: PriceTable | None = None
 ) -> Candidate:
     """One layout judged: first what the model needs, then what is wished for."""
-    tuned = tuning(wish.profile)
+    tuned = tuning(wish.profile, wish.concurrency or 0)
     fitting = Fitting(shape, kind, layout, request_of(shape, kind, wish, tuned))
     cost = instances_cost(kind, wish.region, layout.nodes, wish.market, prices)
     problem, passed = fitting.problem()

@@ -57,7 +57,7 @@ def _gib(size_bytes: int) -> str:
 
 
 def _gb(size_bytes: int) -> str:
-    return f"{size_bytes / 1e9:,.0f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:,.0f} MB"
+    return f"{size_bytes / 1e9:,.0f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"
 
 
 def _answer(report: PlanReport, console: Console) -> None:
@@ -77,14 +77,9 @@ def _facts(report: PlanReport) -> Iterator[tuple[str, str]]:
     price = f"{hour:,.2f} USD an hour, {day:,.0f} a day, {month:,.0f} a month" if hour else "unknown"
     yield "price", price
     parts = (report.weights_bytes_per_gpu, report.overhead_bytes_per_gpu, report.kv_cache_bytes_per_gpu)
-    weights, overhead, cache = ((part or 0) / GIB for part in parts)
-    yield (
-        "memory",
-        (
-            f"{weights:.1f} GiB weights, {overhead:.1f} GiB overhead, {cache:.1f} GiB KV cache "
-            f"on each {report.gpu or 'node'}"
-        ),
-    )
+    weights, overhead, cache = (_gib(part or 0) for part in parts)
+    where = f"on each {report.gpu or 'node'}"
+    yield "memory", f"{weights} weights, {overhead} overhead, {cache} KV cache {where}"
     yield (
         "requests",
         (
@@ -94,10 +89,7 @@ def _facts(report: PlanReport) -> Iterator[tuple[str, str]]:
     )
     disk = report.disk
     place = "the instance's own disks" if disk.place == "instance-store" else "a data volume"
-    yield (
-        "disk",
-        f"{report.disk_bytes / 1e9:,.0f} GB on each node; {place}: {disk.capacity_bytes / 1e9:,.0f} GB",
-    )
+    yield "disk", f"{_gb(report.disk_bytes)} on each node; {place}: {_gb(disk.capacity_bytes)}"
     yield "download", f"about {_time(disk.download_s)} from the bucket; slowest: {disk.download_limit}"
     yield "load", f"about {_time(disk.load_s)} into memory; slowest: {disk.load_limit}"
 

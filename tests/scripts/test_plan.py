@@ -118,6 +118,25 @@ def test_bytes_and_prices_of_the_answer_agree() -> None:
     )
 
 
+def test_more_requests_than_a_profile_runs_at_once_are_let_in() -> None:
+    args = ("--model", "Qwen/Qwen3-0.6B", "--max-model-len", "1024", "--instance-type", "p5.48xlarge")
+    _, usual = planned(*args, "--concurrency", "200")
+    code, found = planned(*args, "--concurrency", "1000")
+    assert code == 0
+    for plan, most in ((usual, "256"), (found, "1000")):
+        words = plan["vllm_args"]
+        assert isinstance(words, list)
+        assert words[words.index("--max-num-seqs") + 1] == most
+
+
+def test_a_tiny_model_has_no_zero_sizes(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(GOOD))
+    text = shown("--model", str(tmp_path), "--instance-type", "m7i.xlarge", "--nodes", "1")
+    assert "0.1M parameters, bfloat16, 0.3 MiB of weights" in text
+    assert "0.3 MiB weights" in text
+    assert " 0.4 MB on each node" in text
+
+
 def test_without_a_price_the_answer_says_where_to_ask() -> None:
     code, found = planned("--model", "Qwen/Qwen3-8B", "--market", "spot")
     assert code == 0
