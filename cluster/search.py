@@ -221,7 +221,8 @@ def _preference(each: Candidate, wish: Wish) -> tuple[object, ...]:
     """Which layout of the same machines to take: one that fits, then what the profile is after."""
     layout = each.layout
     if not each.fits:
-        return (1, *_nearest(each))
+        holds = each.fitting.max_concurrency if each.passed == len(CHECKS) else 0
+        return (1, *_nearest(each), -holds)
     if wish.profile == "throughput":
         return (0, -each.fitting.max_concurrency, -layout.tensor_parallel_size)
     # Tensor parallelism answers one request fastest; stages only add to its way.

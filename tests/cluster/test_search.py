@@ -11,7 +11,7 @@ from cluster.plan import plan
 from cluster.prices import Price, PriceTable
 from cluster.problems import BadInput
 from cluster.profiles import TUNINGS
-from cluster.search import Candidate, Wish, search
+from cluster.search import Candidate, Wish, candidate, layouts, search
 from cluster.shape import ModelShape
 from cluster.vllm_args import REMOVED_FLAGS, Serve, arguments
 from tests.cluster.stacks import facts_of, stack_config
@@ -87,6 +87,19 @@ def test_a_budget_and_a_number_of_requests_are_kept() -> None:
     (refused,) = crowd.refused
     assert refused.problem is not None
     assert refused.problem.path == "--concurrency"
+
+
+def test_a_type_that_holds_too_few_requests_is_told_by_the_most_that_it_holds() -> None:
+    (refused,) = search(V3, Wish("p5en.48xlarge", 1, concurrency=64, max_model_len=131072)).refused
+    most = max(
+        candidate(
+            V3, refused.kind, layout, Wish(max_model_len=131072, concurrency=64)
+        ).fitting.max_concurrency
+        for layout in layouts(V3, refused.kind, 1, Wish())
+    )
+    assert refused.fitting.max_concurrency == most
+    assert refused.problem is not None
+    assert f"holds {most:.1f} requests" in refused.problem.what
 
 
 def test_given_prices_rank_and_unknown_ones_come_last_in_the_order_of_elsewhere() -> None:
