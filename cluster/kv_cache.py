@@ -72,6 +72,7 @@ def kv_cache(
     kv_cache_dtype: str = "auto",
     on_cpu: bool = False,
     overlapping: bool = True,
+    prefix_caching: bool = True,
 ) -> KvCache:
     """The cache's cut for requests of up to ``max_model_len`` tokens."""
     token = layer_token_bytes(shape, layout, kv_cache_dtype)
@@ -87,7 +88,7 @@ def kv_cache(
         "full": -(-max_model_len // block),
         "latent": -(-max_model_len // block),
         "sliding": -(-held // block) + 1,
-        "linear": 2,  # prefix caching keeps the state before the last block too
+        "linear": 1 + prefix_caching,  # it keeps the state before the last block too
     }
     present = [count for count in kinds.values() if count]
     # The layers are dealt into groups of one size, which the rarest kind sets unless that wastes little.

@@ -53,6 +53,7 @@ class Request:
     on_cpu: bool = False
     overlapping: bool = True
     """Whether the next batch is scheduled beside the running one, so that windows are kept for both."""
+    prefix_caching: bool = True
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ def memory_plan(shape: ModelShape, layout: Layout, gpu_memory_bytes: int, reques
         kv_cache_dtype=request.kv_cache_dtype,
         on_cpu=request.on_cpu,
         overlapping=request.overlapping,
+        prefix_caching=request.prefix_caching,
     )
     available = usable - weights - overhead
     return MemoryPlan(
@@ -158,6 +160,11 @@ def memory_plan(shape: ModelShape, layout: Layout, gpu_memory_bytes: int, reques
 def overhead_bytes(shape: ModelShape, layout: Layout, request: Request) -> int:
     """What vLLM keeps of a GPU beside weights and KV cache."""
     total = CONTEXT_BYTES + activation_bytes(shape, layout, request)
+    if (mla := shape.mla) and mla.index_heads:
+        # Sparse attention keeps a buffer for the queries of a whole batch, each as wide as the latent.
+        heads = shape.heads // layout.tensor_parallel_size
+        width = heads * (mla.kv_lora_rank + mla.rope_dim) * shape.dtype_bytes
+        total += request.max_num_batched_tokens * width
     if layout.tensor_parallel_size * layout.data_parallel_size > 1:
         total += COMMUNICATION_BYTES
     return total + (0 if request.enforce_eager or request.on_cpu else graph_bytes(shape, layout, request))
@@ -189,7 +196,7 @@ def activation_bytes(shape: ModelShape, layout: Layout, request: Request) -> int
 def unpacked_bytes(shape: ModelShape, layout: Layout, request: Request) -> int:
     """Latent attention's cached context, unpacked to keys and values of all heads of a rank; 0 without it."""
     mla = shape.mla
-    if mla is None or mla.index_heads:
+    if mla is None:
         return 0
     tokens = min(max(8 * request.max_model_len, 64 * request.max_num_seqs), PREFILL_WORKSPACE_TOKENS)
     heads = shape.heads // layout.tensor_parallel_size

@@ -1,6 +1,6 @@
 """Hold the planner's memory against vLLM's own figures.
 
-    python -m scripts.bench_planner cases cpu|gpu FILE [--configs FOLDER]   what vllm_probe.py shall start
+    python -m scripts.bench_planner cases cpu|h100|h200 FILE [--configs FOLDER]   what vllm_probe.py shall start
     python -m scripts.bench_planner keep RESULTS.json CASES.json FILE       its results, as data to commit
     python -m scripts.bench_planner compare [FILE …]                        ours, vLLM's, and the error
 
@@ -8,15 +8,16 @@ compare reads docs/measurements/planner/*.json and exits 1 when a case is furthe
 the KV cache's tokens, 0.5 % of the weights. On a CPU vLLM takes its pool from what its process already uses,
 which is no matter of a model: there the planner is given the pool, and the cut into blocks and tokens is
 compared. On a GPU the weights are the tensors that vLLM holds after loading; its 'Model loading took' counts
-beside them what the allocator keeps of the load, and is shown too (where vLLM keeps weights outside of the
-model's tensors, it is what ours are held against).
+beside them what the allocator keeps of the load, and is shown too (for latent attention, whose absorbed weights
+are no tensors of the model, it is what ours are held against). vLLM 0.24.0 keeps mxfp4's scales twice, which the
+pinned version no longer does: they are taken from the GPU before ours is asked, and from vLLM's weights.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ from cluster.memory import Layout, Request, memory_plan, with_quantization
 from cluster.models import shape_from_config
 from cluster.shape import ModelShape
 from rehearsal.paths import REPO
-from scripts.planner_cases import cpu_cases, gpu_cases
+from scripts.planner_cases import H100_CASES, H200_CASES, cpu_cases, gpu_cases
 
 KEPT = REPO / "docs" / "measurements" / "planner"
+GPU_CASES = {"h100": H100_CASES, "h200": H200_CASES}
 TOKENS_LIMIT, WEIGHTS_LIMIT = 0.03, 0.005
 
 Json = dict[str, Any]
@@ -68,6 +70,8 @@ def row(record: Json, configs: Json) -> Row:
     shape = with_quantization(
         shape_from_config(configs[record["config"]], record["config"]), args.get("quantization")
     )
+    if "limit_mm_per_prompt" in args:
+        shape = replace(shape, vision=None)
     layout = Layout(
         tensor_parallel_size=args.get("tensor_parallel_size", 1),
         pipeline_parallel_size=args.get("pipeline_parallel_size", 1),
@@ -84,18 +88,33 @@ def row(record: Json, configs: Json) -> Row:
         kv_cache_dtype=args.get("kv_cache_dtype", "auto"),
         enforce_eager=args.get("enforce_eager", False),
         overlapping=False,
+        prefix_caching=not keeps_one_state(record),
     )
-    ours = memory_plan(shape, layout, workers[0]["total_memory_bytes"], request)
     fullest = max(workers, key=lambda worker: int(worker["model_memory_bytes"]))
+    twice_bytes = fullest.get("kept_twice_bytes", 0)
+    # What this vLLM keeps twice and the pinned one no longer does is taken from the GPU, on both sides alike.
+    total = workers[0]["total_memory_bytes"] - twice_bytes / request.utilization
+    ours = memory_plan(shape, layout, int(total), request)
     loading = fullest["model_memory_bytes"]
     theirs_bytes = loading if holds_more(record) else fullest["tensors_bytes"]
+    if twice_bytes:
+        known = "packed_bytes" in fullest
+        theirs_bytes = fullest["tensors_bytes"] + fullest["packed_bytes"] - twice_bytes if known else None
     return Row(record["name"], ours.kv_cache_tokens, theirs, ours.weights_bytes, theirs_bytes, loading)
 
 
 def holds_more(record: Json) -> bool:
-    """Whether vLLM holds weights beside the model's tensors: mxfp4's, latent attention's absorbed ones."""
+    """Whether vLLM holds weights beside the model's tensors: the absorbed ones of latent attention."""
     kinds = [group["layer_kind"] for group in record["workers"][0]["kv"]["groups"]]
-    return record["resolved"]["quantization"] == "gpt_oss_mxfp4" or "MLAAttentionSpec" in kinds
+    # An indexer's buffers come with the load, so that there the tensors say more.
+    return "MLAAttentionSpec" in kinds and "V32" not in record["config"].replace(".", "")
+
+
+def keeps_one_state(record: Json) -> bool:
+    """Whether linear attention ran without prefix caching: a block of its state then spans a whole request."""
+    groups = record["workers"][0]["kv"]["groups"]
+    length = record["args"]["max_model_len"]
+    return any(group["kind"] == "MambaSpec" and group["block_size"] == length for group in groups)
 
 
 def cpu_tokens(shape: ModelShape, layout: Layout, record: Json) -> int:
@@ -115,6 +134,17 @@ def cpu_tokens(shape: ModelShape, layout: Layout, record: Json) -> int:
     )
 
 
+def report(files: Sequence[Path]) -> str:
+    """Markdown: for each file its machine, vLLM and date, and the table of its cases."""
+    parts = []
+    for file in files:
+        kept = json.loads(file.read_text())
+        machine = kept["machine"]
+        heading = f"{machine.get('device', 'CPU')}, vLLM {machine['vllm']}, {kept['date']}:"
+        parts += [heading, "", table(list(rows([file]))), ""]
+    return "\n".join(parts)
+
+
 def rows(files: Sequence[Path]) -> Iterator[Row]:
     """Every kept record's comparison."""
     for file in files:
@@ -127,17 +157,24 @@ def kept_form(results: Json, cases: Json) -> Json:
     records = []
     for record in results["records"]:
         if "workers" in record and "cache" in record:
-            workers = [
-                {
-                    **{k: v for k, v in worker.items() if k != "tensors"},
-                    "tensors_bytes": sum(worker["tensors"].values()),
-                }
-                for worker in record["workers"]
-            ]
+            workers = [kept_worker(worker) for worker in record["workers"]]
             records.append({**record, "workers": workers})
     used = {record["config"] for record in records}
     configs = {name: config for name, config in cases["configs"].items() if name in used}
     return {**results, "configs": configs, "records": records}
+
+
+def kept_worker(worker: Json) -> Json:
+    """A worker's figures with its tensors as their sum, and mxfp4's packed experts and doubled scales."""
+    tensors, others = worker["tensors"], worker.get("others", {})
+    figures = {name: value for name, value in worker.items() if name not in ("tensors", "others")}
+    figures["tensors_bytes"] = sum(tensors.values())
+    twice = sum(size for name, size in tensors.items() if name.endswith("_weight_scale uint8"))
+    if twice:
+        figures["kept_twice_bytes"] = twice
+        packed = [size for name, size in others.items() if name.startswith("uint8") and "x" in name]
+        figures |= {"packed_bytes": sum(packed)} if packed else {}
+    return figures
 
 
 def table(compared: Sequence[Row]) -> str:
@@ -167,24 +204,25 @@ def main() -> None:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     cases = commands.add_parser("cases")
-    cases.add_argument("where", choices=["cpu", "gpu"])
+    cases.add_argument("where", choices=["cpu", *GPU_CASES])
     cases.add_argument("file", type=Path)
-    cases.add_argument("--configs", type=Path, default=REPO.parent / "shared" / "models")
+    cases.add_argument("--configs", type=Path, default=REPO / "cluster" / "data" / "models")
     keep = commands.add_parser("keep")
     for name in ("results", "cases", "file"):
         keep.add_argument(name, type=Path)
     commands.add_parser("compare").add_argument("files", type=Path, nargs="*")
     options = parser.parse_args()
     if options.command == "cases":
-        made = cpu_cases() if options.where == "cpu" else gpu_cases(options.configs)
+        cases = GPU_CASES.get(options.where)
+        made = gpu_cases(cases, options.configs) if cases else cpu_cases()
         options.file.write_text(json.dumps(made))
     elif options.command == "keep":
         results, given = (json.loads(file.read_text()) for file in (options.results, options.cases))
         options.file.write_text(json.dumps(kept_form(results, given), indent=1) + "\n")
     else:
-        compared = list(rows(options.files or sorted(KEPT.glob("*.json"))))
-        print(table(compared))
-        sys.exit(0 if all(one.is_right for one in compared) else 1)
+        files = options.files or sorted(KEPT.glob("*.json"))
+        print(report(files))
+        sys.exit(0 if all(one.is_right for one in rows(files)) else 1)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,9 @@ def cpu_cases() -> Json:
 
 def gpu_configs(folder: Path) -> dict[str, Json]:
     """Full-size shapes: those of the folder as they are, and the changed ones."""
-    real = {file.stem.split("--")[1]: json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))}
+    real = {
+        file.stem.split("--")[1]: json.loads(file.read_text()) for file in sorted(folder.glob("*--*.json"))
+    }
     v3 = {key: value for key, value in real["DeepSeek-V3"].items() if key != "auto_map"}
     int4 = {"bits": 4, "group_size": 128}
     awq = {
@@ -98,8 +100,18 @@ def gpu_configs(folder: Path) -> dict[str, Json]:
         "max_position_embeddings": 131072, "query_pre_attn_scalar": 256, "sliding_window": 1024,
         "sliding_window_pattern": 6, "layer_types": gemma_layers(48),
     }  # fmt: skip
+    gptq = {
+        **int4, "quant_method": "gptq", "desc_act": False, "sym": True,
+        # vLLM learns the quantized layers from the tensors' types; here there are no tensors.
+        "modules_in_block_to_quantize": ["self_attn", "mlp"],
+    }  # fmt: skip
     made = {
         "Qwen3-32B-AWQ": {**real["Qwen3-32B"], "quantization_config": awq},
+        "Qwen3-32B-GPTQ": {**real["Qwen3-32B"], "quantization_config": gptq},
+        "Llama-3.1-70B-AWQ": {**real["Meta-Llama-3.1-70B"], "quantization_config": awq},
+        "Llama-3.1-405B-16-layers": {**real["Meta-Llama-3.1-405B"], "num_hidden_layers": 16},
+        "Qwen3-235B-A22B-FP8-24-layers": {**real["Qwen3-235B-A22B-FP8"], "num_hidden_layers": 24},
+        "DeepSeek-V3.2-6-layers": {**real["DeepSeek-V3.2"], "num_hidden_layers": 6},
         "DeepSeek-V3-6-layers": {**v3, "num_hidden_layers": 6},
         "DeepSeek-V3-bf16-5-layers": {**plain_v3, "num_hidden_layers": 5},
         "Mixtral-8x7B-16-layers": {**real["Mixtral-8x7B-v0.1"], "num_hidden_layers": 16},
@@ -124,7 +136,7 @@ LLAMA_8B, QWEN_MOE, V3_CUT = "Meta-Llama-3.1-8B", "Qwen3-30B-A3B", "DeepSeek-V3-
 KV, SMALL = {"stop": "kv"}, {"stop": "kv", "max_num_batched_tokens": 2048, "max_num_seqs": 64}
 EAGER, PAIR = {"stop": "kv", "enforce_eager": True}, {"stop": "kv", "tensor_parallel_size": 2}
 
-GPU_CASES: list[Json] = [
+H100_CASES: list[Json] = [
     gpu_case("llama-8b", LLAMA_8B),
     gpu_case("llama-8b-2k", LLAMA_8B, **SMALL),
     gpu_case("llama-8b-32k", LLAMA_8B, **KV, max_num_batched_tokens=32768),
@@ -155,7 +167,30 @@ GPU_CASES: list[Json] = [
     gpu_case("v3-cut-tp2", V3_CUT, **PAIR, enforce_eager=True),
 ]  # fmt: skip
 
+TEXT: Json = {"limit_mm_per_prompt": {"image": 0, "video": 0}}
 
-def gpu_cases(folder: Path) -> Json:
+H200_CASES: list[Json] = [
+    gpu_case("qwen-32b-gptq", "Qwen3-32B-GPTQ", **EAGER),
+    gpu_case("gpt-oss-120b", "gpt-oss-120b", **EAGER),
+    gpu_case("gpt-oss-20b", "gpt-oss-20b", **EAGER),
+    gpu_case("llama-70b-awq", "Llama-3.1-70B-AWQ", **EAGER),
+    gpu_case("llama-8b", LLAMA_8B, **KV),
+    gpu_case("moe-30b", QWEN_MOE, **KV),
+    gpu_case("v3-cut-kv-fp8", V3_CUT, **EAGER, kv_cache_dtype="fp8"),
+    gpu_case("qwen-32b-awq", "Qwen3-32B-AWQ", **KV),
+    gpu_case("llama-8b-fp8-kv-fp8", LLAMA_8B, **KV, quantization="fp8", kv_cache_dtype="fp8"),
+    gpu_case("moe-235b-fp8-cut", "Qwen3-235B-A22B-FP8-24-layers", **EAGER, max_model_len=8192),
+    gpu_case("llama-405b-cut", "Llama-3.1-405B-16-layers", **EAGER, max_num_batched_tokens=16384),
+    gpu_case("qwen-0.6b", "Qwen3-0.6B", **KV, max_num_batched_tokens=16384, max_num_seqs=512),
+    gpu_case("qwen-moe-linear", "Qwen3.5-35B-A3B", **EAGER, **TEXT),
+    gpu_case("v3.2-cut", "DeepSeek-V3.2-6-layers", **EAGER),
+    gpu_case("qwen-linear", "Qwen3.5-27B", **KV, **TEXT),
+    gpu_case("v3-cut", V3_CUT, **KV),
+]  # fmt: skip
+"""On one H200: the main shapes again on another GPU, and shapes on which no constant of the planner was measured."""
+
+
+def gpu_cases(cases: list[Json], folder: Path) -> Json:
     """The cases of a GPU machine, with the configs they need."""
-    return {"configs": gpu_configs(folder), "cases": GPU_CASES}
+    configs, used = gpu_configs(folder), {case["config"] for case in cases}
+    return {"configs": {name: config for name, config in configs.items() if name in used}, "cases": cases}

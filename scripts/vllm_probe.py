@@ -12,6 +12,7 @@ need VLLM_CPU_OMP_THREADS_BIND (such as "0|1").
 
 import argparse
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -29,6 +30,7 @@ os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "fork")
 
 CASE_LIMIT_S = 420
+LARGE_BYTES = 1024**2
 LOG_LINES_KEPT = 25
 LOGGED = {
     "kv_cache_tokens": r"KV cache size: ([\d,]+) tokens",
@@ -72,6 +74,27 @@ def weight_bytes(model: Any) -> dict[str, int]:
     return totals
 
 
+def other_bytes(model: Any) -> dict[str, int]:
+    """Bytes of the device's large tensors that the model does not list, by dtype and shape.
+
+    Kernels keep weights there in a form of their own (mxfp4's), and vLLM's runner its buffers.
+    """
+    torch: Any = importlib.import_module("torch")
+    listed = [*model.named_parameters(), *model.named_buffers()]
+    seen = {tensor.untyped_storage().data_ptr() for _, tensor in listed}
+    totals: dict[str, int] = {}
+    for thing in gc.get_objects():
+        if type(thing) is not torch.Tensor or not thing.is_cuda:
+            continue
+        storage = thing.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() < LARGE_BYTES:
+            continue
+        seen.add(storage.data_ptr())
+        name = f"{str(thing.dtype).removeprefix('torch.')} {'x'.join(map(str, thing.shape))}"
+        totals[name] = totals.get(name, 0) + storage.nbytes()
+    return totals
+
+
 def worker_figures(worker: Any) -> dict[str, Any]:
     """What a worker knows after its profile run, in bytes; what this vLLM does not keep is absent."""
     snapshot = getattr(worker, "init_snapshot", None)
@@ -88,7 +111,8 @@ def worker_figures(worker: Any) -> dict[str, Any]:
         "total_consumed_bytes": getattr(worker, "total_consumed", None),
     }
     known = {name: int(value) for name, value in figures.items() if value is not None}
-    return {**known, "runner": type(runner).__module__, "tensors": weight_bytes(runner.model)}
+    tensors, others = weight_bytes(runner.model), other_bytes(runner.model)
+    return {**known, "runner": type(runner).__module__, "tensors": tensors, "others": others}
 
 
 def spec_figures(spec: Any) -> dict[str, Any]:

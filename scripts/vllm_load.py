@@ -1,0 +1,136 @@
+"""What a server's flags are worth: starts vLLM with each set of them and puts the same load on each.
+
+    python3 vllm_load.py RUNS.json RESULTS.json [--seconds N] [--logs FOLDER]
+
+Runs where vLLM is installed (a GPU machine): standard library and vllm, nothing of this repository. RUNS.json:
+{"config": config.json's object, "tokenizer": FOLDER, "loads": [{"concurrency", "requests"}], "input_tokens",
+"output_tokens", "runs": [{"name", "args": [flags of vllm serve]}]}. Weights are dummies; every request has the
+same length and generates all its tokens. RESULTS.json gets a run as soon as it is there.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+PORT = 8123
+START_LIMIT_S = 300
+KEPT = (
+    *("completed", "failed", "request_throughput", "output_throughput"),
+    *("median_ttft_ms", "p99_ttft_ms", "median_tpot_ms", "p99_tpot_ms"),
+)
+
+
+def model_folder(runs: dict[str, Any], parent: Path) -> Path:
+    """A folder with the model's config and a tokenizer."""
+    folder = parent / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(runs["config"]))
+    for file in Path(runs["tokenizer"]).glob("tokenizer*"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    return folder
+
+
+def wait_until_healthy(server: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Return when /health answers; RuntimeError with the log's end when the server ends or takes too long."""
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline and server.poll() is None:
+        with contextlib.suppress(urllib.error.URLError, OSError):
+            with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=2):
+                return
+        time.sleep(0.5)
+    end = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
+    raise RuntimeError(f"vLLM did not start (exit code {server.poll()}):\n{end}")
+
+
+def load(folder: Path, runs: dict[str, Any], one: dict[str, int]) -> dict[str, float]:
+    """What vLLM's own benchmark says of one load."""
+    bench: Any = importlib.import_module("vllm.benchmarks.serve")
+    parser = argparse.ArgumentParser()
+    bench.add_cli_args(parser)
+    words = [
+        *("--backend", "openai", "--base-url", f"http://127.0.0.1:{PORT}", "--model", str(folder)),
+        *("--dataset-name", "random", "--random-input-len", str(runs["input_tokens"])),
+        *("--random-output-len", str(runs["output_tokens"]), "--ignore-eos", "--disable-tqdm"),
+        *("--num-prompts", str(one["requests"]), "--max-concurrency", str(one["concurrency"])),
+        *("--percentile-metrics", "ttft,tpot", "--metric-percentiles", "99", "--num-warmups", "1"),
+        # Other prompts for each load: none may be found in the prefix cache.
+        *("--seed", str(one["requests"])),
+    ]
+    figures = asyncio.run(bench.main_async(parser.parse_args(words)))
+    return {name: figures[name] for name in KEPT if name in figures}
+
+
+def run(runs: dict[str, Any], one: dict[str, Any], logs: Path) -> dict[str, Any]:
+    """Start the server with these flags, put every load on it, and end it."""
+    with tempfile.TemporaryDirectory() as parent:
+        folder, log = model_folder(runs, Path(parent)), logs / f"{one['name'].replace(' ', '-')}.log"
+        words = [
+            *(sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(folder)),
+            *("--load-format", "dummy", "--port", str(PORT), *one["args"]),
+        ]
+        begin = time.monotonic()
+        with log.open("wb") as out:
+            server = subprocess.Popen(words, stdout=out, stderr=out, start_new_session=True)
+        try:
+            wait_until_healthy(server, log)
+            start_s = round(time.monotonic() - begin, 1)
+            # The first requests meet kernels that are still to be compiled.
+            load(folder, runs, {"concurrency": 32, "requests": 64})
+            loads = [{**each, **load(folder, runs, each)} for each in runs["loads"]]
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+    return {**one, "start_s": start_s, "loads": loads}
+
+
+def machine() -> dict[str, str]:
+    """The accelerator and the versions."""
+    asked = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    names = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split("\n")
+    return {
+        "device": names[0],
+        "vllm": importlib.import_module("vllm").__version__,
+        "torch": importlib.import_module("torch").__version__,
+    }
+
+
+def main() -> None:
+    """Every run, one after another, within the time given."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--seconds", type=float, default=1e9)
+    parser.add_argument("--logs", type=Path, default=Path(tempfile.gettempdir()))
+    options = parser.parse_args()
+    deadline = time.monotonic() + options.seconds
+    given = json.loads(options.runs.read_text())
+    results: dict[str, Any] = {"machine": machine(), "date": time.strftime("%Y-%m-%d", time.gmtime())}
+    results |= {name: given[name] for name in ("input_tokens", "output_tokens")} | {"runs": []}
+    for one in given["runs"]:
+        if time.monotonic() > deadline:
+            print(f"{one['name']}: not started, the time is over", flush=True)
+            continue
+        try:
+            results["runs"].append(run(given, one, options.logs))
+        except (RuntimeError, OSError, ValueError) as error:
+            print(f"{one['name']}: {error}", flush=True)
+            continue
+        options.results.write_text(json.dumps(results, indent=1))
+        print(json.dumps(results["runs"][-1]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
