@@ -1,6 +1,6 @@
 """Hold the planner's memory against vLLM's own figures.
 
-    python -m scripts.bench_planner cases cpu|h100|h200 FILE [--configs FOLDER]   what vllm_probe.py shall start
+    python -m scripts.bench_planner cases WHERE FILE [--configs FOLDER]      what vllm_probe.py shall start
     python -m scripts.bench_planner keep RESULTS.json CASES.json FILE       its results, as data to commit
     python -m scripts.bench_planner compare [FILE …]                        ours, vLLM's, and the error
 
@@ -8,9 +8,10 @@ compare reads docs/measurements/planner/*.json and exits 1 when a case is furthe
 the KV cache's tokens, 0.5 % of the weights. On a CPU vLLM takes its pool from what its process already uses,
 which is no matter of a model: there the planner is given the pool, and the cut into blocks and tokens is
 compared. On a GPU the weights are the tensors that vLLM holds after loading; its 'Model loading took' counts
-beside them what the allocator keeps of the load, and is shown too (for latent attention, whose absorbed weights
-are no tensors of the model, it is what ours are held against). vLLM 0.24.0 keeps mxfp4's scales twice, which the
-pinned version no longer does: they are taken from the GPU before ours is asked, and from vLLM's weights.
+beside them what the allocator keeps of the load, and is shown too. Latent attention's absorbed weights are no
+tensors of the model: there ours are held against the loading (not with an indexer, whose buffers it counts).
+vLLM 0.24.0 keeps mxfp4's scales twice, which the pinned version no longer does: they are taken from the GPU
+before ours is asked, and from vLLM's weights.
 """
 
 import argparse
@@ -96,22 +97,16 @@ def row(record: Json, configs: Json) -> Row:
     total = workers[0]["total_memory_bytes"] - twice_bytes / request.utilization
     ours = memory_plan(shape, layout, int(total), request)
     loading = fullest["model_memory_bytes"]
-    theirs_bytes = loading if holds_more(record) else fullest["tensors_bytes"]
+    absorbed = shape.mla is not None and not shape.mla.index_heads
+    theirs_bytes = loading if absorbed else fullest["tensors_bytes"]
     if twice_bytes:
         known = "packed_bytes" in fullest
         theirs_bytes = fullest["tensors_bytes"] + fullest["packed_bytes"] - twice_bytes if known else None
     return Row(record["name"], ours.kv_cache_tokens, theirs, ours.weights_bytes, theirs_bytes, loading)
 
 
-def holds_more(record: Json) -> bool:
-    """Whether vLLM holds weights beside the model's tensors: the absorbed ones of latent attention."""
-    kinds = [group["layer_kind"] for group in record["workers"][0]["kv"]["groups"]]
-    # An indexer's buffers come with the load, so that there the tensors say more.
-    return "MLAAttentionSpec" in kinds and "V32" not in record["config"].replace(".", "")
-
-
 def keeps_one_state(record: Json) -> bool:
-    """Whether linear attention ran without prefix caching: a block of its state then spans a whole request."""
+    """Whether linear attention ran without prefix caching: its state's block then spans a whole request."""
     groups = record["workers"][0]["kv"]["groups"]
     length = record["args"]["max_model_len"]
     return any(group["kind"] == "MambaSpec" and group["block_size"] == length for group in groups)
@@ -213,8 +208,8 @@ def main() -> None:
     commands.add_parser("compare").add_argument("files", type=Path, nargs="*")
     options = parser.parse_args()
     if options.command == "cases":
-        cases = GPU_CASES.get(options.where)
-        made = gpu_cases(cases, options.configs) if cases else cpu_cases()
+        chosen = GPU_CASES.get(options.where)
+        made = gpu_cases(chosen, options.configs) if chosen else cpu_cases()
         options.file.write_text(json.dumps(made))
     elif options.command == "keep":
         results, given = (json.loads(file.read_text()) for file in (options.results, options.cases))

@@ -1,10 +1,10 @@
 """Hold the profiles' flags against the source article's, on one GPU under the same loads.
 
-    python -m scripts.bench_profiles runs FILE --tokenizer FOLDER   what vllm_load.py shall start and load
-    python -m scripts.bench_profiles compare FILE                   the figures it kept, as a table, and ratios
+    python -m scripts.bench_profiles runs FILE --tokenizer FOLDER  what vllm_load.py shall do
+    python -m scripts.bench_profiles compare FILE                  what it wrote, as a table, and ratios
 
-compare exits 1 when a profile is not the best of all at what it is for: `throughput` at tokens per second with
-the most requests at once, `latency` at the time per token of a single request.
+compare exits 1 when a profile is worse than the article's at what it is for: `throughput` at tokens per second
+with the most requests at once, `latency` at the time per token of a single request.
 """
 
 import argparse

@@ -187,7 +187,7 @@ H200_CASES: list[Json] = [
     gpu_case("qwen-linear", "Qwen3.5-27B", **KV, **TEXT),
     gpu_case("v3-cut", V3_CUT, **KV),
 ]  # fmt: skip
-"""On one H200: the main shapes again on another GPU, and shapes on which no constant of the planner was measured."""
+"""On one H200: the main shapes on another GPU, and shapes on which no constant was measured."""
 
 
 def gpu_cases(cases: list[Json], folder: Path) -> Json:

@@ -2,10 +2,11 @@
 
     python3 vllm_load.py RUNS.json RESULTS.json [--seconds N] [--logs FOLDER]
 
-Runs where vLLM is installed (a GPU machine): standard library and vllm, nothing of this repository. RUNS.json:
-{"config": config.json's object, "tokenizer": FOLDER, "loads": [{"concurrency", "requests"}], "input_tokens",
-"output_tokens", "runs": [{"name", "args": [flags of vllm serve]}]}. Weights are dummies; every request has the
-same length and generates all its tokens. RESULTS.json gets a run as soon as it is there.
+Runs where vLLM is installed (a GPU machine): standard library and vllm, nothing of this repository. RUNS.json
+(from `bench_profiles runs`): {"config": config.json's object, "tokenizer": FOLDER, "input_tokens",
+"output_tokens", "loads": [{"concurrency", "requests"}], "runs": [{"name", "args": [flags of vllm serve]}]}.
+Weights are dummies; every request has the same length and generates all its tokens. RESULTS.json gets a run as
+soon as it is there.
 """
 
 import argparse
@@ -19,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,9 @@ def wait_until_healthy(server: "subprocess.Popen[bytes]", log: Path) -> None:
     """Return when /health answers; RuntimeError with the log's end when the server ends or takes too long."""
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline and server.poll() is None:
-        with contextlib.suppress(urllib.error.URLError, OSError):
-            with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=2):
-                return
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=2).close()
+            return
         time.sleep(0.5)
     end = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
     raise RuntimeError(f"vLLM did not start (exit code {server.poll()}):\n{end}")
