@@ -75,6 +75,7 @@ def shape_from_config(
         head_dim=read.optional("head_dim") or max(1, hidden // heads),
         packing=packing_of(_section(config, "quantization_config") or _section(text, "quantization_config")),
         weights_bytes=weights_bytes,
+        own_code=bool(config.get("auto_map")),
     )
     if not architecture:
         read.wrong("architectures", "is missing or empty")

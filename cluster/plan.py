@@ -14,8 +14,8 @@ from cluster.nics import Nic, nics
 from cluster.problems import BadInput
 from cluster.rules import Facts, problems
 from cluster.vllm_args import MASTER_PORT, environment, head_args, worker_args
+from cluster.vllm_support import VLLM_VERSION
 
-VLLM_VERSION = "0.32.0"
 SSH_PORT = 22
 DATA_DEVICE = "/dev/sdf"
 

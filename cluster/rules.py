@@ -16,7 +16,8 @@ from cluster.models import snapshot_ids
 from cluster.problems import Problem
 from cluster.profiles import tuning
 from cluster.shape import ModelShape
-from cluster.vllm_args import MASTER_PORT, OWN_FLAGS, REMOVED_FLAGS, layout_of
+from cluster.vllm_args import MASTER_PORT, OWN_FLAGS, REMOVED_FLAGS, flag_of, layout_of
+from cluster.vllm_support import remote_code_problem, serving_problem
 from cluster.weights_size import can_count
 
 GIB = 1024**3
@@ -265,12 +266,26 @@ def utilization_is_a_share(config: StackConfig, _facts: Facts) -> Iterator[Probl
 
 def extra_args_are_extra(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
     for index, argument in enumerate(config.serving.extra_args):
-        flag, path = argument.split("=", 1)[0], f"drydock:serving.extraArgs[{index}]"
+        flag, path = flag_of(argument), f"drydock:serving.extraArgs[{index}]"
         if flag in REMOVED_FLAGS:
             yield Problem(path, f"{flag} is gone from vLLM", REMOVED_FLAGS[flag].capitalize() + ".")
         elif flag in OWN_FLAGS:
             remedy = "Remove it and use the setting of that name (the API key is made for you)."
             yield Problem(path, f"{flag} is set by Drydock itself", remedy)
+
+
+def vllm_serves_the_architecture(_config: StackConfig, facts: Facts) -> Iterator[Problem]:
+    if facts.shape and (problem := serving_problem(facts.shape, "drydock:model.source")):
+        yield problem
+
+
+def remote_code_only_where_needed(config: StackConfig, facts: Facts) -> Iterator[Problem]:
+    for index, argument in enumerate(config.serving.extra_args):
+        # The parser takes the start of a flag for the flag; no other one of vLLM's begins so.
+        if facts.shape and flag_of(argument).startswith("--trust-rem"):
+            problem = remote_code_problem(facts.shape, f"drydock:serving.extraArgs[{index}]")
+            if problem:
+                yield problem
 
 
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
@@ -308,6 +323,8 @@ RULES: tuple[Rule, ...] = (
     root_volume_holds_the_system,
     utilization_is_a_share,
     extra_args_are_extra,
+    vllm_serves_the_architecture,
+    remote_code_only_where_needed,
 )
 
 

@@ -130,6 +130,8 @@ class ModelShape:
     output_bias: bool = False
     packing: Quantization = Quantization()
     weights_bytes: int | None = None
+    own_code: bool = False
+    """Whether config.json names Python of the repository's own (auto_map)."""
 
     @property
     def quantization(self) -> str:

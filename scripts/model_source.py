@@ -10,6 +10,7 @@ from cluster.model_dir import MOST_BYTES, find_shape, index_bytes, json_object
 from cluster.models import shape_from_config, snapshot, snapshot_source
 from cluster.problems import BadInput, Problem
 from cluster.shape import ModelShape
+from cluster.vllm_support import serving_problem
 from cluster.weights_size import require_known
 
 INDEX = "model.safetensors.index.json"
@@ -39,6 +40,8 @@ def find_model(model: str, *, revision: str = "", fetch: bool = False) -> Found:
     else:
         found = _from_hub(model, revision or "main")
     require_known(found.shape)
+    if problem := serving_problem(found.shape, "--model"):
+        raise BadInput([problem])
     return found
 
 

@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 
 from cluster import rules
+from cluster.families import FAMILIES, Family
 from cluster.models import snapshot
 from cluster.packing import packing_of
 from cluster.problems import Problem
 from cluster.rules import RULES, Facts, problems
+from cluster.vllm_support import VLLM_VERSION
 from tests.cluster.stacks import GONE, TINY, facts_of, stack_config
 
 P4D = {"drydock:nodes.instanceType": "p4d.24xlarge"}
@@ -115,6 +117,10 @@ BROKEN: dict[str, tuple[str, Mapping[str, object], str, str, str]] = {
         *("rehearsal", {"drydock:serving.extraArgs": ["--api-key=x"]}),
         *("drydock:serving.extraArgs[0]", "--api-key is set by Drydock itself", "Remove it"),
     ),
+    "remote_code_only_where_needed": (
+        *("prod", {"drydock:serving.extraArgs": ["--enable-expert-parallel", "--trust-remote-code"]}),
+        *("drydock:serving.extraArgs[1]", "vLLM has DeepseekV3ForCausalLM built in", "Remove it"),
+    ),
 }
 
 
@@ -141,8 +147,8 @@ UNSUITABLE: dict[str, tuple[str, Mapping[str, object], str, str, str]] = {
 """More of what a layout may be refused for."""
 
 
-ON_ITS_OWN = {"nodes_reach_the_internet"}
-"""Rules that let everything pass in the local cloud; each has a test of its own below."""
+ON_ITS_OWN = {"nodes_reach_the_internet", "vllm_serves_the_architecture"}
+"""Rules that no committed stack can break in the local cloud; each has a test of its own below."""
 
 
 def test_every_rule_is_registered_and_tested() -> None:
@@ -346,6 +352,38 @@ def test_a_flag_that_vllm_dropped_is_refused_with_its_successor(flag: str) -> No
     (problem,) = rules.extra_args_are_extra(config, facts_of(config))
     assert problem.path == "drydock:serving.extraArgs[1]"
     assert "is gone from vLLM" in problem.what
+
+
+@pytest.mark.parametrize("flag", ["--api_key=x", "--tensor_parallel_size=2", "--swap_space=4"])
+def test_an_underscore_hides_no_flag(flag: str) -> None:
+    config = stack_config("rehearsal", {"drydock:serving.extraArgs": [flag]})
+    assert len(list(rules.extra_args_are_extra(config, facts_of(config)))) == 1
+
+
+def test_an_architecture_newer_than_the_pinned_vllm_is_refused_with_a_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(FAMILIES, "NextForCausalLM", Family(since="9.1.0"))
+    config = stack_config("staging")
+    facts = Facts(replace(TINY, architecture="NextForCausalLM"))
+    (problem,) = rules.vllm_serves_the_architecture(config, facts)
+    assert problem.path == "drydock:model.source"
+    assert f"serves NextForCausalLM from 9.1.0 on, and nodes get {VLLM_VERSION}" in problem.what
+    assert "an older model" in problem.remedy
+
+
+@pytest.mark.parametrize("word", ["--trust-remote-code", "--trust_remote_code", "--trust-remote-code=true"])
+@pytest.mark.parametrize(
+    ("own_code", "refused"), [(False, "names no Python of its own (auto_map)"), (True, None)]
+)
+def test_remote_code_runs_only_for_a_model_that_brings_its_own(
+    word: str, own_code: bool, refused: str | None
+) -> None:
+    config = stack_config("staging", {"drydock:serving.extraArgs": [word]})
+    facts = Facts(replace(TINY, architecture="NewForCausalLM", own_code=own_code))
+    found = list(rules.remote_code_only_where_needed(config, facts))
+    assert [problem.path for problem in found] == ["drydock:serving.extraArgs[0]"] * (refused is not None)
+    assert all(refused and refused in problem.what for problem in found)
 
 
 def test_a_port_for_root_is_refused() -> None:
