@@ -95,7 +95,7 @@ BROKEN: dict[str, tuple[str, Mapping[str, object], str, str, str]] = {
     ),
     "price_is_within_limit": (
         *("prod", {"drydock:maxHourlyUsd": 100}),
-        *("drydock:maxHourlyUsd", "2 x p5.48xlarge in us-east-1 cost 110.08 USD/h", "110.08"),
+        *("drydock:maxHourlyUsd", "2 x p5.48xlarge in us-east-1 (on-demand) cost 110.08 USD/h", "110.08"),
     ),
     "image_is_named": (
         *("staging", {"drydock:nodes.image": "ubuntu"}),
@@ -280,6 +280,64 @@ def test_a_reservation_belongs_to_its_market(capacity: dict[str, str], refused: 
 def test_a_limit_without_a_known_price_cannot_be_kept() -> None:
     (problem,) = found("prod", {"drydock:nodes.instanceType": "p5e.48xlarge"})
     assert "no price is known for 2 x p5e.48xlarge in us-east-1" in problem.what
+
+
+@pytest.mark.parametrize(
+    ("kind", "market", "limit", "what"),
+    [
+        ("p5en.48xlarge", "on-demand", 120, "(on-demand) cost 126.59 USD/h, more than 120"),
+        ("p5en.48xlarge", "reservation", 120, "(reservation) cost 126.59 USD/h, more than 120"),
+        ("p5en.48xlarge", "capacity-block", 120, None),  # 83.22
+        ("p5en.48xlarge", "capacity-block", 80, "(capacity-block) cost 83.22 USD/h, more than 80"),
+        ("p5.48xlarge", "capacity-block", 120, "no price is known for 2 x p5.48xlarge"),
+        ("p5en.48xlarge", "spot", 120, "(spot) cost up to 126.59 USD/h, more than 120"),
+        ("p5.48xlarge", "spot", 120, None),  # never more than 110.08, its price on demand
+    ],
+)
+def test_a_limit_is_held_against_the_price_of_the_stacks_own_market(
+    kind: str, market: str, limit: int, what: str | None
+) -> None:
+    reserved = {} if market in ("on-demand", "spot") else {"reservationId": "cr-0123456789abcdef0"}
+    changes: dict[str, object] = {
+        "drydock:nodes.instanceType": kind,
+        "drydock:capacity": {"market": market} | reserved,
+        "drydock:maxHourlyUsd": limit,
+    }
+    found_ = found("prod", changes)
+    assert [problem.path for problem in found_] == ["drydock:maxHourlyUsd"] * (what is not None)
+    assert all(what and what in problem.what for problem in found_)
+
+
+def test_the_remedy_of_a_limit_is_enough() -> None:
+    (problem,) = found("prod", {"drydock:nodes.instanceType": "p5en.48xlarge", "drydock:maxHourlyUsd": 1})
+    limit = float(problem.remedy.split("at least ")[1].split(",")[0])
+    assert found("prod", {"drydock:nodes.instanceType": "p5en.48xlarge", "drydock:maxHourlyUsd": limit}) == ()
+
+
+def test_the_root_volume_holds_the_system_beside_the_weights() -> None:
+    model = {"drydock:model.source": "meta-llama/Meta-Llama-3.1-8B", "drydock:nodes.dataVolumeGib": 0}
+    for size, refused in (
+        (24, True),
+        (25, False),
+    ):  # 8 for the system, 16.45 GiB of weights with a tenth more
+        config = stack_config("rehearsal", model | {"drydock:nodes.rootVolumeGib": size})
+        problems_ = list(rules.weights_fit_on_disk(config, facts_of(config)))
+        assert [problem.path for problem in problems_] == ["drydock:nodes.dataVolumeGib"] * refused
+        assert all("at least 17" in problem.remedy for problem in problems_)
+
+
+def test_an_instance_store_may_be_too_small() -> None:
+    config = stack_config("staging", {"drydock:nodes.instanceType": "g5.xlarge"})
+    (problem,) = rules.weights_fit_on_disk(config, Facts(replace(TINY, weights_bytes=300 * 10**9)))
+    assert problem.path == "drydock:nodes.instanceType"
+    assert "233 GiB of instance store on g5.xlarge do not hold the weights of 279.4 GiB" in problem.what
+
+
+def test_weights_that_no_index_tells_are_computed_for_the_disk() -> None:
+    config = stack_config("rehearsal", {"drydock:model.source": "Qwen/Qwen3-8B"})
+    assert facts_of(config).shape == snapshot("Qwen/Qwen3-8B")
+    (problem,) = rules.weights_fit_on_disk(config, facts_of(config))
+    assert "10 GiB do not hold the weights of 15.3 GiB" in problem.what
 
 
 def test_experts_are_spread_over_data_parallel_ranks_and_dense_weights_are_not() -> None:
