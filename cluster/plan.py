@@ -11,6 +11,7 @@ from cluster.catalog import Accelerator, InstanceType
 from cluster.config import Readiness, StackConfig
 from cluster.cost import Cost, bounded_cost
 from cluster.disk import Volume, volume, weights_place
+from cluster.index_check import index_note
 from cluster.nics import Nic, nics
 from cluster.prices import Market
 from cluster.problems import BadInput
@@ -121,6 +122,8 @@ class ClusterPlan:
     replica_deadline_s: int
     cost: Cost | None
     """None where no price is known for the region and market."""
+    notes: tuple[str, ...]
+    """What the reader should know of it though nothing forbids it."""
 
     def summary(self) -> str:
         """One line for `pulumi preview`: what will run, how it is laid out and what it costs."""
@@ -212,6 +215,7 @@ def plan(config: StackConfig, facts: Facts) -> ClusterPlan:
         node_deadline_s=_node_deadline_s(kind, facts.weights_bytes),
         replica_deadline_s=config.serving.deadline_s,
         cost=bounded_cost(kind, config.region, config.nodes.count, config.capacity.market),
+        notes=tuple(filter(None, [index_note(facts.shape) if facts.shape else ""])),
     )
 
 
