@@ -67,7 +67,7 @@ BROKEN: dict[str, tuple[str, Mapping[str, object], str, str, str]] = {
     ),
     "weights_fit_in_memory": (
         *("prod", {"drydock:nodes.count": 1, "drydock:layout.pipelineParallelSize": 1}),
-        *("drydock:layout", "79.6 GiB on each H100 of p5.48xlarge, which has 71.3 GiB", "quantized"),
+        *("drydock:layout", "79.6 GiB on each H100 of p5.48xlarge, which has 71.3 GiB", "more memory"),
     ),
     "weights_fit_on_disk": (
         *("rehearsal", {"drydock:model.source": "meta-llama/Meta-Llama-3.1-8B", "drydock:nodes.count": 8}),
