@@ -1,6 +1,6 @@
 """What vLLM is tuned for: throughput, latency, or both, as flags with the reason of each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Profile = Literal["balanced", "throughput", "latency"]
@@ -67,6 +67,9 @@ TUNINGS: dict[Profile, Tuning] = {
 }
 
 
-def tuning(profile: Profile) -> Tuning:
-    """The numbers of a profile."""
-    return TUNINGS[profile]
+def tuning(profile: Profile, concurrency: int = 0) -> Tuning:
+    """The numbers of a profile, for at least so many requests at once."""
+    tuned = TUNINGS[profile]
+    if concurrency <= tuned.max_num_seqs:
+        return tuned
+    return replace(tuned, max_num_seqs=concurrency, seqs_reason="as many requests at once as asked for")

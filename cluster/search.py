@@ -1,5 +1,6 @@
 """From a model to where it runs: what fits by price, and the others with the one reason each."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -8,7 +9,7 @@ from cluster.cost import Cost, instances_cost
 from cluster.layout import Layout
 from cluster.layouts import CHECKS, Fitting, memory_suffices
 from cluster.memory import Request
-from cluster.prices import Market
+from cluster.prices import Market, PriceTable, catalogue
 from cluster.problems import Problem
 from cluster.profiles import Profile, Tuning, tuning
 from cluster.shape import ModelShape
@@ -91,26 +92,30 @@ class Ranking:
         return self.fitting[0] if self.fitting else None
 
 
-def search(shape: ModelShape, wish: Wish) -> Ranking:
-    """The best layout of each type and number of nodes: those that fit by price, then by nodes."""
-    found = []
+def search(shape: ModelShape, wish: Wish, prices: PriceTable | None = None) -> Ranking:
+    """The best layout of each type and number of nodes: those that fit by price, then by nodes.
+
+    Without ``prices`` the catalogue's are taken.
+    """
+    found, prices = [], prices or catalogue()
     for kind in _kinds(wish):
         for nodes in (wish.nodes,) if wish.nodes else MOST_NODES:
             candidates = [
-                candidate(shape, kind, layout, wish) for layout in layouts(shape, kind, nodes, wish)
+                candidate(shape, kind, layout, wish, prices) for layout in layouts(shape, kind, nodes, wish)
             ]
-            if candidates:
-                found.append(min(candidates, key=lambda each: _preference(each, wish)))
+            found.append(min(candidates, key=lambda each: _preference(each, wish)))
     fitting = sorted((each for each in found if each.fits), key=_price_then_nodes)
     refused = sorted((each for each in found if not each.fits), key=_nearest)
     return Ranking(tuple(fitting), tuple(refused))
 
 
-def candidate(shape: ModelShape, kind: InstanceType, layout: Layout, wish: Wish) -> Candidate:
+def candidate(
+    shape: ModelShape, kind: InstanceType, layout: Layout, wish: Wish, prices: PriceTable | None = None
+) -> Candidate:
     """One layout judged: first what the model needs, then what is wished for."""
-    tuned = tuning(wish.profile)
+    tuned = tuning(wish.profile, wish.concurrency or 0)
     fitting = Fitting(shape, kind, layout, request_of(shape, kind, wish, tuned))
-    cost = instances_cost(kind, wish.region, layout.nodes, wish.market)
+    cost = instances_cost(kind, wish.region, layout.nodes, wish.market, prices)
     problem, passed = fitting.problem()
     problem = problem or _ranks_match(fitting, layout.nodes) or _wish_problem(fitting, cost, wish)
     return Candidate(fitting, layout.nodes, cost, problem, passed)
@@ -128,14 +133,19 @@ def request_of(shape: ModelShape, kind: InstanceType, wish: Wish, tuned: Tuning)
     )
 
 
-def layouts(shape: ModelShape, kind: InstanceType, nodes: int, wish: Wish) -> Iterator[Layout]:
-    """The layouts worth trying: TP inside a node, PP or DP over what is left of the ranks."""
+def layouts(shape: ModelShape, kind: InstanceType, nodes: int, wish: Wish) -> list[Layout]:
+    """The layouts worth trying; where the wished sizes use no node as a whole, one that tells so."""
+    found = list(_whole_nodes(shape, kind, nodes, wish))
+    sizes = (wish.tensor_parallel_size or kind.ranks, wish.pipeline_parallel_size or 1)
+    return found or [_layout(shape, Layout(*sizes, wish.data_parallel_size or 1, nodes=nodes), wish)]
+
+
+def _whole_nodes(shape: ModelShape, kind: InstanceType, nodes: int, wish: Wish) -> Iterator[Layout]:
+    """TP inside a node, PP or DP over what is left of the ranks."""
     there = kind.ranks * nodes
     for tensor in _sizes(wish.tensor_parallel_size, kind.ranks):
         if there % tensor:
-            sizes = (wish.pipeline_parallel_size or 1, wish.data_parallel_size or 1)
-            yield _layout(shape, Layout(tensor, *sizes, nodes=nodes), wish)
-            return
+            continue
         rest = there // tensor
         for pipeline in _sizes(wish.pipeline_parallel_size, rest):
             data = wish.data_parallel_size or max(1, rest // pipeline)
@@ -178,7 +188,7 @@ def _ranks_match(fitting: Fitting, nodes: int) -> Problem | None:
     if layout.ranks == there:
         return None
     sizes = f"{layout.tensor_parallel_size} x {layout.pipeline_parallel_size} x {layout.data_parallel_size}"
-    unit = f"{kind.ranks} GPUs each" if kind.gpu else "one rank each"
+    unit = f"{kind.ranks} GPU{'s' if kind.ranks > 1 else ''} each" if kind.gpu else "one rank each"
     return Problem(
         "drydock:layout",
         f"TP x PP x DP = {sizes} = {layout.ranks}, but {nodes} x {kind.name} ({unit}) make {there}",
@@ -190,7 +200,7 @@ def _wish_problem(fitting: Fitting, cost: Cost | None, wish: Wish) -> Problem | 
     if wish.concurrency and fitting.max_concurrency < wish.concurrency:
         return Problem(
             "--concurrency",
-            f"the KV cache holds {fitting.max_concurrency:.1f} requests of {fitting.request.max_model_len} "
+            f"the KV cache holds {fitting.max_concurrency:.1f} requests of {fitting.request.max_model_len:,} "
             f"tokens at once, not {wish.concurrency}",
             "Shorten --max-model-len, take --kv-cache-dtype fp8, or a type with more memory.",
         )
@@ -201,8 +211,9 @@ def _wish_problem(fitting: Fitting, cost: Cost | None, wish: Wish) -> Problem | 
         remedy = "Leave the limit out, or choose a region or market with a known price."
         return Problem("--max-hourly-usd", f"no {wish.market} price is known in {wish.region}", remedy)
     if cost.usd_per_hour > limit:
-        what = f"{cost.usd_per_hour:.2f} USD/h are more than {limit:g}"
-        return Problem("--max-hourly-usd", what, f"Raise it to at least {cost.usd_per_hour:.2f}.")
+        what = f"it costs {cost.usd_per_hour:.2f} USD an hour, more than {limit:g}"
+        remedy = f"Raise --max-hourly-usd to at least {math.ceil(cost.usd_per_hour * 100) / 100:.2f}."
+        return Problem("--max-hourly-usd", what, remedy)
     return None
 
 
@@ -210,19 +221,25 @@ def _preference(each: Candidate, wish: Wish) -> tuple[object, ...]:
     """Which layout of the same machines to take: one that fits, then what the profile is after."""
     layout = each.layout
     if not each.fits:
-        return (1, *_nearest(each))
+        holds = each.fitting.max_concurrency if each.passed == len(CHECKS) else 0
+        return (1, *_nearest(each), -holds)
     if wish.profile == "throughput":
         return (0, -each.fitting.max_concurrency, -layout.tensor_parallel_size)
     # Tensor parallelism answers one request fastest; stages only add to its way.
     return (0, layout.pipeline_parallel_size, -layout.tensor_parallel_size)
 
 
-def _price_then_nodes(each: Candidate) -> tuple[float, int, str]:
-    price = each.cost.usd_per_hour if each.cost else float("inf")
-    return (price, each.nodes, each.kind.name)
+def _price_then_nodes(each: Candidate) -> tuple[bool, float, int, str]:
+    return (*_price(each), each.nodes, each.kind.name)
 
 
-def _nearest(each: Candidate) -> tuple[int, int, float, int]:
+def _nearest(each: Candidate) -> tuple[int, int, bool, float, int]:
     """Refused ones in the order in which a reader would still consider them."""
-    price = each.cost.usd_per_hour if each.cost else float("inf")
-    return (-each.passed, each.missing_bytes, price, each.nodes)
+    return (-each.passed, each.missing_bytes, *_price(each), each.nodes)
+
+
+def _price(each: Candidate) -> tuple[bool, float]:
+    """Known prices first; the others in the order of what such machines cost elsewhere."""
+    if each.cost:
+        return (False, each.cost.usd_per_hour)
+    return (True, min(each.kind.usd_per_hour.values(), default=math.inf) * each.nodes)

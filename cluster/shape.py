@@ -1,6 +1,7 @@
 """The shape of a model: every number of its config.json that decides how much memory it takes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Literal
 
 Attention = Literal["full", "sliding", "linear", "latent"]
@@ -132,6 +133,14 @@ class ModelShape:
     weights_bytes: int | None = None
     own_code: bool = False
     """Whether config.json names Python of the repository's own (auto_map)."""
+
+    def __hash__(self) -> int:
+        """Reckoned once: a search looks every shape up thousands of times."""
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(tuple(getattr(self, each.name) for each in fields(self)))
 
     @property
     def quantization(self) -> str:

@@ -48,7 +48,9 @@ def kept() -> PriceTable:
     except (OSError, ValueError, KeyError, TypeError) as error:
         first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         what = f"the kept prices cannot be read ({type(error).__name__}: {first})"
-        raise BadInput([Problem(str(file), what, f"Remove it: rm {file}, then use --refresh.")]) from error
+        raise BadInput(
+            [Problem(str(file), what, f"Remove it (rm {file}) and ask again: drydock cost --refresh.")]
+        ) from error
     return PriceTable.of(prices)
 
 

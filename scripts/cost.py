@@ -10,14 +10,22 @@ import typer
 def cost(
     *,
     plan: Annotated[
-        str | None, typer.Option(help="Type and nodes of a `drydock plan --json`: its file, or - for stdin.")
+        str | None,
+        typer.Option(
+            help="Machines, region and market of a `drydock plan --json`: its file, or - for stdin."
+        ),
     ] = None,
     instance_type: Annotated[str | None, typer.Option(help="EC2 instance type of the nodes.")] = None,
     nodes: Annotated[int, typer.Option(help="How many of them one cluster has.")] = 1,
-    region: Annotated[str, typer.Option(help="AWS region of the price.")] = "us-east-1",
+    region: Annotated[
+        str, typer.Option(help="AWS region of the price.", show_default="the plan's, or us-east-1")
+    ] = "",
     market: Annotated[
-        str, typer.Option(help="on-demand, spot, capacity-block or reservation.")
-    ] = "on-demand",
+        str,
+        typer.Option(
+            help="on-demand, spot, capacity-block or reservation.", show_default="the plan's, or on-demand"
+        ),
+    ] = "",
     usd_per_hour: Annotated[
         float | None, typer.Option(help="The price of all nodes, instead of type and nodes.")
     ] = None,
@@ -69,8 +77,9 @@ def cost(
     from scripts import aws_prices, cost_input, cost_table
 
     if refresh:
-        learned = aws_prices.refresh(region)
-        note = f"{len(learned.rows)} prices of {region} kept in {aws_prices.cache_file()}"
+        asked = region or cost_input.REGION
+        learned = aws_prices.refresh(asked)
+        note = f"{len(learned.rows)} prices of {asked} kept in {aws_prices.cache_file()}"
         print(note, file=sys.stderr)
         if plan is None and instance_type is None and usd_per_hour is None:
             return

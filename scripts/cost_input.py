@@ -13,6 +13,7 @@ from cluster.hosted import Mix, Offer, offers
 from cluster.prices import MARKETS, PriceTable
 from cluster.problems import BadInput, Failure, Problem
 
+REGION = "us-east-1"
 PLOT_SUFFIXES = (".png", ".svg")
 MEASURED_KEYS = ("total_token_throughput", "total_input_tokens", "total_output_tokens")
 
@@ -23,8 +24,10 @@ class Options:
 
     instance_type: str | None = None
     nodes: int = 1
-    region: str = "us-east-1"
-    market: str = "on-demand"
+    region: str = ""
+    """"" = the plan's, else us-east-1."""
+    market: str = ""
+    """"" = the plan's, else on-demand."""
     usd_per_hour: float | None = None
     tokens_per_s: float | None = None
     bench: Path | None = None
@@ -49,6 +52,7 @@ class Measured:
 def read(options: Options, prices: PriceTable) -> tuple[Question, tuple[Offer, ...]]:
     """The question and the offers to compare with; BadInput with everything that is wrong."""
     problems: list[Problem] = []
+    options = replace(options, region=options.region or REGION, market=options.market or "on-demand")
     cost, name = _price(options, prices, problems)
     measured = _measured(options, problems)
     mix = _mix(options, measured, problems)
@@ -105,7 +109,10 @@ def text_of(plan: str) -> str:
 
 
 def with_plan(options: Options, text: str) -> Options:
-    """The options with type and nodes of what `drydock plan --json` printed; Failure when it does not fit."""
+    """The options with the machines that `drydock plan --json` printed; Failure when it does not fit.
+
+    A region or market that was given stands: the plan's machines are priced there.
+    """
     path, remedy = "--plan", "Give what `drydock plan --json` printed: a file, or - for standard input."
     if options.instance_type is not None or options.usd_per_hour is not None:
         what = "is given beside --instance-type or --usd-per-hour"
@@ -114,6 +121,7 @@ def with_plan(options: Options, text: str) -> Options:
         plan = json.loads(text)
         fits, reason = plan["fits"], plan["reason"]
         kind, nodes = plan["instance_type"], plan["nodes"]
+        region, market = str(plan.get("region", "")), str(plan.get("market", ""))
     except json.JSONDecodeError as error:
         problem = Problem(path, f"is no JSON (line {error.lineno}: {error.msg})", remedy)
         raise BadInput([problem]) from error
@@ -123,7 +131,13 @@ def with_plan(options: Options, text: str) -> Options:
         raise Failure(f"the plan does not fit: {reason}", "Price one of its alternatives.")
     if not (isinstance(kind, str) and isinstance(nodes, int)):
         raise BadInput([Problem(path, f"has the type {kind!r} and the nodes {nodes!r}", remedy)])
-    return replace(options, instance_type=kind, nodes=nodes)
+    return replace(
+        options,
+        instance_type=kind,
+        nodes=nodes,
+        region=options.region or region,
+        market=options.market or market,
+    )
 
 
 def _price_of_type(options: Options, prices: PriceTable, problems: list[Problem]) -> tuple[Cost | None, str]:

@@ -6,9 +6,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.cost_report import Comparison, CostReport
+from scripts.console import standard_output
 
-PLAIN_WIDTH = 140
-"""Columns where no terminal says how many it has."""
 WIDE = 100
 """Columns from which every figure has its place; below, those that follow from the others are left out."""
 VERDICT = {True: Text("yes", "bold green"), False: Text("never", "red"), None: Text("?", "dim")}
@@ -16,9 +15,7 @@ VERDICT = {True: Text("yes", "bold green"), False: Text("never", "red"), None: T
 
 def show(report: CostReport, console: Console | None = None) -> None:
     """Print it."""
-    console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(file=console.file, width=PLAIN_WIDTH, highlight=False, no_color=True)
+    console = console or standard_output()
     _head(report, console)
     console.print(_break_even(report, console))
     if report.tokens_per_day:

@@ -56,7 +56,7 @@ def _find(model: str, revision: str, *, fetch: bool) -> Found:
             raise _bad(f"there is no directory {model}", "Give a directory with a config.json, or an id.")
         return Found(shape, str(directory / "config.json"))
     if not (fetch or revision) and (shape := snapshot(model)):
-        return Found(shape, snapshot_source())
+        return Found(shape, f"Drydock's catalogue, from {snapshot_source()}")
     return _from_hub(model, revision or "main")
 
 

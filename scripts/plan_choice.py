@@ -1,23 +1,20 @@
-"""Which candidate answers a wish, and how it is shown on a terminal."""
+"""Which candidate answers a wish."""
 
 from dataclasses import replace
 
 from cluster import catalog
-from cluster.memory import GIB, weights_bytes
+from cluster.prices import PriceTable
 from cluster.problems import BadInput, Problem
 from cluster.search import Candidate, Ranking, Wish, search
 from cluster.shape import ModelShape
-from cluster.weights_size import parameters
-
-SHOWN = 12
 
 
-def choose(shape: ModelShape, wish: Wish) -> tuple[Candidate, Ranking]:
+def choose(shape: ModelShape, wish: Wish, prices: PriceTable) -> tuple[Candidate, Ranking]:
     """The candidate that answers the wish, and the others to consider; BadInput for an impossible wish."""
     problems = list(_problems(shape, wish))
     if problems:
         raise BadInput(problems)
-    asked = search(shape, wish)
+    asked = search(shape, wish, prices)
     chosen = asked.best or asked.refused[0]
     if chosen.fits:
         return chosen, asked
@@ -30,7 +27,7 @@ def choose(shape: ModelShape, wish: Wish) -> tuple[Candidate, Ranking]:
         data_parallel_size=None,
         expert_parallel=None,
     )
-    nearest = search(shape, free)
+    nearest = asked if free == wish else search(shape, free, prices)
     return chosen, Ranking(nearest.fitting, asked.refused if wish.instance_type else nearest.refused)
 
 
@@ -46,44 +43,10 @@ def _problems(shape: ModelShape, wish: Wish) -> list[Problem]:
     if wish.utilization is not None and not 0 < wish.utilization <= 1:
         what = f"{wish.utilization:g} is not a share above 0 and up to 1"
         found.append(Problem("--gpu-memory-utilization", what, "Set it to e.g. 0.92."))
+    if wish.max_hourly_usd is not None and not wish.max_hourly_usd > 0:
+        what = f"{wish.max_hourly_usd:g} is no price"
+        found.append(Problem("--max-hourly-usd", what, "Give USD an hour, above 0."))
     if wish.dtype in ("half", "float16") and shape.packing.is_float8:
         what = f"{wish.dtype} overflows with an FP8 checkpoint, whose scales are made for bfloat16"
         found.append(Problem("--dtype", what, "Leave it out, or set it to bfloat16."))
     return found
-
-
-def show(
-    shape: ModelShape,
-    model: str,
-    *,
-    source: str,
-    wish: Wish,
-    chosen: Candidate,
-    ranking: Ranking,
-    explain: bool,
-) -> None:
-    """The answer as tables."""
-    from rich.console import Console
-
-    from scripts.plan_report import arguments_table, candidates_table
-
-    console = Console(highlight=False, soft_wrap=False)
-    total, active = parameters(shape)
-    length = chosen.fitting.request.max_model_len
-    console.print(
-        f"[bold]{model}[/bold]: {total / 1e9:.1f}B parameters"
-        f"{f', {active / 1e9:.1f}B active' if active < total else ''}, {shape.quantization or shape.dtype}, "
-        f"{weights_bytes(shape) / GIB:.1f} GiB; requests of up to {length:,} tokens"
-    )
-    console.print(f"[dim]from {source}[/dim]\n")
-    if chosen.problem:
-        console.print(f"[red]does not fit[/red]: {chosen.nodes} × {chosen.kind.name}, {chosen.layout}")
-        console.print(f"  {chosen.problem.what}\n  → {chosen.problem.remedy}\n")
-    if ranking.fitting:
-        console.print(candidates_table("fits, cheapest first", ranking.fitting[:SHOWN]))
-    if ranking.refused:
-        console.print()
-        console.print(candidates_table("does not fit, nearest first", ranking.refused[:SHOWN]))
-    if explain:
-        console.print()
-        console.print(arguments_table(chosen, model, wish))

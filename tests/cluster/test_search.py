@@ -4,12 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cluster.cost import Cost
 from cluster.memory import GIB, as_checkpoint
 from cluster.models import snapshot, snapshot_ids
 from cluster.plan import plan
+from cluster.prices import Price, PriceTable
 from cluster.problems import BadInput
 from cluster.profiles import TUNINGS
-from cluster.search import Candidate, Wish, search
+from cluster.search import Candidate, Wish, candidate, layouts, search
 from cluster.shape import ModelShape
 from cluster.vllm_args import REMOVED_FLAGS, Serve, arguments
 from tests.cluster.stacks import facts_of, stack_config
@@ -85,6 +87,42 @@ def test_a_budget_and_a_number_of_requests_are_kept() -> None:
     (refused,) = crowd.refused
     assert refused.problem is not None
     assert refused.problem.path == "--concurrency"
+
+
+def test_a_type_that_holds_too_few_requests_is_told_by_the_most_that_it_holds() -> None:
+    (refused,) = search(V3, Wish("p5en.48xlarge", 1, concurrency=64, max_model_len=131072)).refused
+    most = max(
+        candidate(
+            V3, refused.kind, layout, Wish(max_model_len=131072, concurrency=64)
+        ).fitting.max_concurrency
+        for layout in layouts(V3, refused.kind, 1, Wish())
+    )
+    assert refused.fitting.max_concurrency == most
+    assert refused.problem is not None
+    assert f"holds {most:.1f} requests" in refused.problem.what
+
+
+def test_given_prices_rank_and_unknown_ones_come_last_in_the_order_of_elsewhere() -> None:
+    cheap = Price("p6-b200.48xlarge", "eu-central-1", "on-demand", 1.5, "a test", "2026-12-24")
+    ranking = search(V3, Wish(region="eu-central-1"), PriceTable.of([cheap]))
+    first, second = ranking.fitting[:2]
+    assert (first.kind.name, first.nodes, first.cost) == (
+        cheap.instance_type,
+        1,
+        Cost(1.5, "a test", "2026-12-24"),
+    )
+    assert second.cost == Cost(3.0, "a test", "2026-12-24")
+    unknown = [each for each in ranking.fitting if each.cost is None]
+    assert (unknown[0].kind.name, unknown[0].nodes) == ("p5en.48xlarge", 1)
+    assert unknown[-1].kind.name == "p5e.48xlarge"  # has no price anywhere
+    assert ranking.fitting == (first, second, ranking.fitting[2], *unknown)
+
+
+def test_sizes_that_use_no_node_as_a_whole_are_refused_too() -> None:
+    shape = shape_of("Qwen/Qwen3-8B")
+    (refused,) = search(shape, Wish("p5.48xlarge", 1, data_parallel_size=3)).refused
+    assert refused.problem is not None
+    assert "8 x 1 x 3 = 24" in refused.problem.what
 
 
 def test_sizes_that_leave_gpus_idle_are_refused() -> None:

@@ -203,6 +203,16 @@ def test_a_plan_gives_type_and_nodes(call: Any, tmp_path: Path, monkeypatch: pyt
         assert CostReport.model_validate_json(out).cluster.usd_per_hour == pytest.approx(110.08)
 
 
+def test_a_plan_is_priced_where_it_was_made_unless_told_otherwise(call: Any, tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    machines = {"fits": True, "reason": "", "instance_type": "p5en.48xlarge", "nodes": 1}
+    file.write_text(json.dumps(machines | {"region": "us-east-1", "market": "capacity-block"}))
+    code, out, _ = call("--plan", str(file), "--json")
+    assert (code, CostReport.model_validate_json(out).cluster.usd_per_hour) == (0, 41.61)
+    code, out, _ = call("--plan", str(file), "--market", "on-demand", "--json")
+    assert (code, CostReport.model_validate_json(out).cluster.usd_per_hour) == (0, 63.296)
+
+
 def test_a_plan_that_does_not_fit_has_no_price(call: Any, tmp_path: Path) -> None:
     file = tmp_path / "plan.json"
     plan = {"fits": False, "reason": "12.3 GiB are missing", "instance_type": "p4de.24xlarge", "nodes": 1}
