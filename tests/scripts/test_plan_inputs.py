@@ -13,8 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from cluster.models import snapshot
+from scripts.drydock import app
 from scripts.model_source import find_model
 
 REPO = Path(__file__).resolve().parents[2]
@@ -185,7 +187,10 @@ def test_an_index_that_does_not_suit_the_config_is_noted_and_no_error(tmp_path: 
     (tmp_path / INDEX).write_text('{"metadata": {"total_size": 123456}}')
     (note,) = find_model(str(tmp_path)).notes
     assert "the checkpoint has 123.5 kB" in note
-    assert drydock("--model", str(tmp_path))[0] == 0
+    code, text = drydock("--model", str(tmp_path))
+    assert (code, json.loads(text)["notes"]) == (0, [note])
+    shown = CliRunner().invoke(app, ["plan", "--model", str(tmp_path)]).output
+    assert " ".join(f"note: {note}".split()) in " ".join(shown.split())
     (tmp_path / INDEX).unlink()
     assert find_model(str(tmp_path)).notes == ()
 
