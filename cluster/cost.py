@@ -1,6 +1,6 @@
 """What a plan costs: the instances' price; volumes and traffic are not in it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cluster.catalog import InstanceType
 from cluster.prices import Market, PriceTable, catalogue
@@ -17,6 +17,8 @@ class Cost:
     usd_per_hour: float
     source: str
     date: str
+    at_most: bool = False
+    """Whether it is a bound: spot without a known price never costs more than on demand."""
 
     @property
     def usd_per_day(self) -> float:
@@ -39,3 +41,15 @@ def instances_cost(
     """The price of that many instances, or None where no price is known for the region and market."""
     price = (prices or catalogue()).price(instance_type.name, region, market)
     return Cost(price.usd_per_hour * count, price.source, price.date) if price else None
+
+
+def bounded_cost(instance_type: InstanceType, region: str, count: int, market: Market) -> Cost | None:
+    """The price of that many instances in that market, for spot at least the most that it can be.
+
+    EC2's default maximum for a spot instance is its price on demand, and Drydock sets no other.
+    """
+    cost = instances_cost(instance_type, region, count, market)
+    if cost is None and market == "spot":
+        on_demand = instances_cost(instance_type, region, count)
+        return replace(on_demand, at_most=True) if on_demand else None
+    return cost

@@ -144,12 +144,13 @@ def memory_suffices(fitting: Fitting) -> Iterator[Problem]:
     weights, usable = memory.weights_bytes / GIB, memory.usable_bytes / GIB
     missing = memory.missing_bytes / GIB
     path = "drydock:layout"
+    smaller = "" if fitting.shape.quantization else ", or a quantized checkpoint"
     if memory.weights_bytes > memory.usable_bytes:
         yield Problem(
             path,
-            f"the weights alone take {weights:.1f} GiB on each {where}, which has {usable:.1f} GiB "
-            f"for vLLM: {missing:.1f} GiB are missing",
-            "Take more nodes, an instance type with more memory, or a quantized checkpoint.",
+            f"the weights alone take {weights:.1f} GiB on each {where}, which has {usable:.1f} GiB for vLLM; "
+            f"with activations and the cache of one request {missing:.1f} GiB are missing",
+            f"Take more nodes, or an instance type with more memory{smaller}.",
         )
         return
     overhead = memory.overhead_bytes / GIB
@@ -160,7 +161,7 @@ def memory_suffices(fitting: Fitting) -> Iterator[Problem]:
         f"weights ({weights:.1f} GiB), activations and the like ({overhead:.1f} GiB) and the KV cache of one "
         f"request of {length} tokens ({cache:.1f} GiB) do not fit into the {usable:.1f} GiB that vLLM has on "
         f"each {where}: {missing:.1f} GiB are missing",
-        "Shorten max-model-len, take more nodes or a type with more memory, or a quantized checkpoint.",
+        f"Shorten max-model-len, or take more nodes or a type with more memory{smaller}.",
     )
 
 

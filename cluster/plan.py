@@ -9,15 +9,25 @@ from pydantic.alias_generators import to_camel
 from cluster import catalog
 from cluster.catalog import Accelerator, InstanceType
 from cluster.config import Readiness, StackConfig
-from cluster.cost import Cost, instances_cost
+from cluster.cost import Cost, bounded_cost
+from cluster.disk import Volume, volume, weights_place
+from cluster.index_check import index_note
 from cluster.nics import Nic, nics
+from cluster.prices import Market
 from cluster.problems import BadInput
 from cluster.rules import Facts, problems
 from cluster.vllm_args import MASTER_PORT, environment, head_args, worker_args
+from cluster.vllm_support import VLLM_VERSION
 
-VLLM_VERSION = "0.32.0"
 SSH_PORT = 22
 DATA_DEVICE = "/dev/sdf"
+BOUGHT: dict[Market, str] = {
+    "on-demand": "on demand",
+    "spot": "on the spot market",
+    "capacity-block": "in a capacity block",
+    "reservation": "in a reservation",
+}
+"""How a summary names each market."""
 
 
 @dataclass(frozen=True)
@@ -101,17 +111,19 @@ class ClusterPlan:
     nics: tuple[Nic, ...]
     """Empty = one ordinary interface."""
     placement_group: bool
-    market: str
+    market: Market
     reservation_id: str | None
-    root_volume_gib: int
-    data_volume_gib: int
+    root_volume: Volume
+    data_volume: Volume | None
     node: NodeSpec
     replica: ReplicaSpec
     weights: WeightsSpec
     node_deadline_s: int
     replica_deadline_s: int
     cost: Cost | None
-    """None where no price is known for the region."""
+    """None where no price is known for the region and market."""
+    notes: tuple[str, ...]
+    """What the reader should know of it though nothing forbids it."""
 
     def summary(self) -> str:
         """One line for `pulumi preview`: what will run, how it is laid out and what it costs."""
@@ -121,8 +133,10 @@ class ClusterPlan:
             sizes += f" x DP {replica.data_parallel_size}"
         price = "price unknown"
         if self.cost:
-            price = f"{self.cost.usd_per_hour:.2f} USD/h, {self.cost.usd_per_month:,.0f} USD/month on demand"
-        return f"{replica.model} on {count} x {self.instance_type.name}, {sizes}: {price}"
+            price = f"{self.cost.usd_per_hour:.2f} USD/h, {self.cost.usd_per_month:,.0f} USD/month"
+            price = f"at most {price}" if self.cost.at_most else price
+        bought = BOUGHT[self.market]
+        return f"{replica.model} on {count} x {self.instance_type.name}, {sizes}: {price} {bought}"
 
 
 def plan(config: StackConfig, facts: Facts) -> ClusterPlan:
@@ -132,6 +146,8 @@ def plan(config: StackConfig, facts: Facts) -> ClusterPlan:
         raise BadInput(found)
     kind = cast(InstanceType, catalog.find(config.nodes.instance_type))
     subnet_cidr = subnet_of(config.network.vpc_cidr)
+    data_gib = config.nodes.data_volume_gib
+    place = weights_place(kind, data_gib)
     many = config.nodes.count > 1
     # A single node talks to nobody: no EFA, and its public address comes without an Elastic IP.
     cards = nics(kind) if many else ()
@@ -155,8 +171,8 @@ def plan(config: StackConfig, facts: Facts) -> ClusterPlan:
         placement_group=many and kind.gpu is not None and config.capacity.market in ("on-demand", "spot"),
         market=config.capacity.market,
         reservation_id=config.capacity.reservation_id,
-        root_volume_gib=config.nodes.root_volume_gib,
-        data_volume_gib=config.nodes.data_volume_gib,
+        root_volume=volume(config.nodes.root_volume_gib, of_weights=place == "root-volume"),
+        data_volume=volume(data_gib, of_weights=place == "data-volume") if data_gib else None,
         node=NodeSpec(
             instance_type=kind.name,
             accelerator=kind.accelerator,
@@ -166,7 +182,7 @@ def plan(config: StackConfig, facts: Facts) -> ClusterPlan:
             needs_fabric_manager=kind.nvswitch,
             efa_interfaces=efa_interfaces,
             instance_store_disks=kind.instance_store_disks,
-            data_device=DATA_DEVICE if config.nodes.data_volume_gib else "",
+            data_device=DATA_DEVICE if data_gib else "",
             cluster_cidr=subnet_cidr,
             api_port=config.serving.port,
             ssh_port=SSH_PORT,
@@ -196,9 +212,10 @@ def plan(config: StackConfig, facts: Facts) -> ClusterPlan:
             is_local=config.model.is_local,
             prefix=f"models/{file_name}",
         ),
-        node_deadline_s=_node_deadline_s(kind, facts.shape.weights_bytes if facts.shape else None),
+        node_deadline_s=_node_deadline_s(kind, facts.weights_bytes),
         replica_deadline_s=config.serving.deadline_s,
-        cost=instances_cost(kind, config.region, config.nodes.count),
+        cost=bounded_cost(kind, config.region, config.nodes.count, config.capacity.market),
+        notes=tuple(filter(None, [index_note(facts.shape) if facts.shape else ""])),
     )
 
 
@@ -208,9 +225,9 @@ def subnet_of(vpc_cidr: str) -> str:
     return str(list(network.subnets(new_prefix=24))[1]) if network.prefixlen < 24 else str(network)
 
 
-def _node_deadline_s(kind: InstanceType, weights_bytes: int | None) -> int:
+def _node_deadline_s(kind: InstanceType, weights_bytes: int) -> int:
     """Seconds for boot, packages and weights: a p5 needs 25 minutes where a small node needs two."""
     boot_s = 300 if kind.gpu is None else 1500 if kind.gpu.count == 8 else 600
     packages_s = 300 if kind.gpu is None else 900
-    weights_s = (weights_bytes or 0) // 100_000_000  # 100 MB/s: a slow day of S3 or of the hub
+    weights_s = weights_bytes // 100_000_000  # 100 MB/s: a slow day of S3 or of the hub
     return boot_s + packages_s + weights_s

@@ -13,6 +13,7 @@ from cluster.profiles import Profile, tuning
 from cluster.search import Candidate, Ranking, Wish
 from cluster.shape import ModelShape
 from cluster.vllm_args import Serve, arguments
+from cluster.vllm_support import VLLM_VERSION, least_version
 from cluster.weights_size import parameters
 
 MOST_ALTERNATIVES = 100
@@ -88,7 +89,10 @@ class PlanReport(Placement):
     version: Literal[1] = Field(default=1, description="of this schema")
     model: str = Field(description="as it was asked for")
     source: str = Field(description="where the model's shape was read")
+    notes: tuple[str, ...] = Field(description="what to know of the model's files before trusting the rest")
     architecture: str = Field(description="as its config.json names it")
+    least_vllm_version: str = Field(description="the first vLLM release that serves this architecture")
+    vllm_version: str = Field(description="what nodes get")
     parameters: int = Field(description="all of them, multi-token prediction layers left out")
     active_parameters: int = Field(description="those that one token passes through")
     quantization: str = Field(description="the checkpoint's, e.g. fp8; empty = none")
@@ -124,6 +128,7 @@ class Question:
     source: str
     shape: ModelShape
     wish: Wish
+    notes: tuple[str, ...] = ()
 
 
 def report(question: Question, chosen: Candidate, ranking: Ranking) -> PlanReport:
@@ -141,7 +146,10 @@ def report(question: Question, chosen: Candidate, ranking: Ranking) -> PlanRepor
         **_placed(chosen),
         model=question.model,
         source=question.source,
+        notes=question.notes,
         architecture=shape.architecture,
+        least_vllm_version=least_version(shape.architecture),
+        vllm_version=VLLM_VERSION,
         parameters=total,
         active_parameters=active,
         quantization=shape.quantization,

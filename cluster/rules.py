@@ -1,5 +1,6 @@
 """What must hold before anything is created: one rule a function, each yields the problems it finds."""
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,17 +10,17 @@ from itertools import chain
 from cluster import catalog
 from cluster.catalog import InstanceType
 from cluster.config import StackConfig
-from cluster.cost import instances_cost
+from cluster.cost import bounded_cost
+from cluster.disk import instance_store_bytes, least_root_volume_gib, needed_bytes, weights_place
 from cluster.layouts import CHECKS, Fitting, memory_suffices
-from cluster.memory import Request, with_quantization
+from cluster.memory import GIB, Request, weights_bytes, with_quantization
 from cluster.models import snapshot_ids
 from cluster.problems import Problem
 from cluster.profiles import tuning
 from cluster.shape import ModelShape
-from cluster.vllm_args import MASTER_PORT, OWN_FLAGS, REMOVED_FLAGS, layout_of
+from cluster.vllm_args import MASTER_PORT, OWN_FLAGS, REMOVED_FLAGS, flag_of, layout_of
+from cluster.vllm_support import remote_code_problem, serving_problem
 from cluster.weights_size import can_count
-
-GIB = 1024**3
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,14 @@ class Facts:
     """Whether the model's directory is there, or its id is in the snapshot catalogue."""
     local_cloud: bool = False
     """Whether AWS is the rehearsal's local cloud, where everything comes from this machine."""
+
+    @property
+    def weights_bytes(self) -> int:
+        """The bytes of the checkpoint, as told or as computed; 0 where neither is possible."""
+        shape = self.shape
+        if shape is None:
+            return 0
+        return weights_bytes(shape) if can_count(shape) else shape.weights_bytes or 0
 
 
 Rule = Callable[[StackConfig, Facts], Iterator[Problem]]
@@ -152,14 +161,21 @@ def quantization_is_the_checkpoints(config: StackConfig, facts: Facts) -> Iterat
 
 def weights_fit_on_disk(config: StackConfig, facts: Facts) -> Iterator[Problem]:
     kind, nodes = _type(config), config.nodes
-    if kind is None or facts.shape is None or facts.shape.weights_bytes is None or kind.instance_store_disks:
+    if kind is None:
         return
-    size_gib = nodes.data_volume_gib or nodes.root_volume_gib
-    needed_gib = facts.shape.weights_bytes * 1.1 / GIB  # a tenth for the file system
-    if size_gib < needed_gib:
-        path = "drydock:nodes.dataVolumeGib"
-        what = f"{size_gib} GiB do not hold the weights of {facts.shape.weights_bytes / GIB:.1f} GiB"
-        yield Problem(path, what, f"Set it to at least {int(needed_gib) + 1}.")
+    needed, size = needed_bytes(facts.weights_bytes), f"the weights of {facts.weights_bytes / GIB:.1f} GiB"
+    needed_gib, system_gib = math.ceil(needed / GIB), least_root_volume_gib(kind)
+    path, remedy = "drydock:nodes.dataVolumeGib", f"Set it to at least {needed_gib}."
+    match weights_place(kind, nodes.data_volume_gib):
+        case "instance-store" if instance_store_bytes(kind) < needed:
+            there = f"{instance_store_bytes(kind) / GIB:.0f} GiB of instance store on {kind.name}"
+            remedy = "Take a type with a larger one."
+            yield Problem("drydock:nodes.instanceType", f"{there} do not hold {size}", remedy)
+        case "data-volume" if nodes.data_volume_gib < needed_gib:
+            yield Problem(path, f"{nodes.data_volume_gib} GiB do not hold {size}", remedy)
+        case "root-volume" if system_gib <= nodes.root_volume_gib < system_gib + needed_gib:
+            what = f"is 0, and {nodes.root_volume_gib} GiB of root volume do not hold the system and {size}"
+            yield Problem(path, what, remedy)
 
 
 def ssh_is_not_open_to_the_world(config: StackConfig, facts: Facts) -> Iterator[Problem]:
@@ -218,18 +234,20 @@ def market_matches_reservation(config: StackConfig, _facts: Facts) -> Iterator[P
 
 
 def price_is_within_limit(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
-    kind, limit = _type(config), config.max_hourly_usd
+    kind, limit, market = _type(config), config.max_hourly_usd, config.capacity.market
     if kind is None or limit is None:
         return
-    cost = instances_cost(kind, config.region, config.nodes.count)
-    what = f"{config.nodes.count} x {kind.name} in {config.region}"
+    cost = bounded_cost(kind, config.region, config.nodes.count, market)
+    what = f"{config.nodes.count} x {kind.name} in {config.region} ({market})"
     if cost is None:
-        remedy = "Remove the limit, or choose a region or type with a known price."
+        paid = "; a capacity block is paid when it is bought" if market == "capacity-block" else ""
+        remedy = f"Remove the limit, or choose a region, market or type with a known price{paid}."
         yield Problem("drydock:maxHourlyUsd", f"cannot be kept: no price is known for {what}", remedy)
     elif cost.usd_per_hour > limit:
-        remedy = f"Raise it to at least {cost.usd_per_hour:.2f}, or take fewer or smaller nodes."
-        what = f"{what} cost {cost.usd_per_hour:.2f} USD/h, more than {limit:g}"
-        yield Problem("drydock:maxHourlyUsd", what, remedy)
+        up = math.ceil(cost.usd_per_hour * 100) / 100
+        remedy = f"Raise it to at least {up:.2f}, or take fewer or smaller nodes."
+        price = f"{'up to ' if cost.at_most else ''}{cost.usd_per_hour:.2f} USD/h"
+        yield Problem("drydock:maxHourlyUsd", f"{what} cost {price}, more than {limit:g}", remedy)
 
 
 def image_is_named(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
@@ -249,9 +267,11 @@ def ports_are_free(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
 
 def root_volume_holds_the_system(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
     kind, size = _type(config), config.nodes.root_volume_gib
-    least = 100 if kind and kind.gpu else 8
+    if kind is None:
+        return
+    least = least_root_volume_gib(kind)
     if size < least:
-        holds = "driver, CUDA and vLLM" if least == 100 else "the system"
+        holds = "driver, CUDA and vLLM" if kind.gpu else "the system"
         what = f"{size} GiB is too small for {holds}"
         yield Problem("drydock:nodes.rootVolumeGib", what, f"Set it to at least {least}.")
 
@@ -265,12 +285,26 @@ def utilization_is_a_share(config: StackConfig, _facts: Facts) -> Iterator[Probl
 
 def extra_args_are_extra(config: StackConfig, _facts: Facts) -> Iterator[Problem]:
     for index, argument in enumerate(config.serving.extra_args):
-        flag, path = argument.split("=", 1)[0], f"drydock:serving.extraArgs[{index}]"
+        flag, path = flag_of(argument), f"drydock:serving.extraArgs[{index}]"
         if flag in REMOVED_FLAGS:
             yield Problem(path, f"{flag} is gone from vLLM", REMOVED_FLAGS[flag].capitalize() + ".")
         elif flag in OWN_FLAGS:
             remedy = "Remove it and use the setting of that name (the API key is made for you)."
             yield Problem(path, f"{flag} is set by Drydock itself", remedy)
+
+
+def vllm_serves_the_architecture(_config: StackConfig, facts: Facts) -> Iterator[Problem]:
+    if facts.shape and (problem := serving_problem(facts.shape, "drydock:model.source")):
+        yield problem
+
+
+def remote_code_only_where_needed(config: StackConfig, facts: Facts) -> Iterator[Problem]:
+    for index, argument in enumerate(config.serving.extra_args):
+        # The parser takes the start of a flag for the flag; no other one of vLLM's begins so.
+        if facts.shape and flag_of(argument).startswith("--trust-rem"):
+            problem = remote_code_problem(facts.shape, f"drydock:serving.extraArgs[{index}]")
+            if problem:
+                yield problem
 
 
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
@@ -308,6 +342,8 @@ RULES: tuple[Rule, ...] = (
     root_volume_holds_the_system,
     utilization_is_a_share,
     extra_args_are_extra,
+    vllm_serves_the_architecture,
+    remote_code_only_where_needed,
 )
 
 

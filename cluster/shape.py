@@ -131,6 +131,8 @@ class ModelShape:
     output_bias: bool = False
     packing: Quantization = Quantization()
     weights_bytes: int | None = None
+    own_code: bool = False
+    """Whether config.json names Python of the repository's own (auto_map)."""
 
     def __hash__(self) -> int:
         """Reckoned once: a search looks every shape up thousands of times."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from cluster.problems import BadInput, Problem
+from cluster.reader import MOST, REMEDY, shown
 from cluster.shape import Vision
 
 
@@ -12,13 +13,20 @@ def vision_of(section: Mapping[str, object] | None, kind: str, text_hidden: int,
         return None
     try:
         return Vision(_qwen(section) if kind == "qwen" else _siglip(section, text_hidden))
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         problem = Problem(
             f"{path}: vision_config",
             f"lacks a size or has a broken one: {error}",
-            "Take the config.json of the model's own repository.",
+            REMEDY,
         )
         raise BadInput([problem]) from None
+
+
+def _size(value: object) -> int:
+    """A whole number above 0; ValueError for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST:
+        return value
+    raise ValueError(f"{shown(value)} is not a whole number above 0")
 
 
 def _block(hidden: int, intermediate: int) -> int:
@@ -30,7 +38,7 @@ def _block(hidden: int, intermediate: int) -> int:
 
 def _qwen(section: Mapping[str, object]) -> int:
     size = {
-        key: int(str(section[key]))
+        key: _size(section.get(key))
         for key in (
             "hidden_size",
             "depth",
@@ -56,7 +64,7 @@ def _qwen(section: Mapping[str, object]) -> int:
 def _siglip(section: Mapping[str, object], text_hidden: int) -> int:
     defaults = {"num_channels": 3}
     size = {
-        key: int(str(section.get(key, defaults.get(key))))
+        key: _size(section.get(key, defaults.get(key)))
         for key in (
             "hidden_size",
             "num_hidden_layers",

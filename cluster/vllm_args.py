@@ -35,6 +35,12 @@ REMOVED_FLAGS = {
 """Flags of older vLLM versions that the pinned one refuses or ignores, with what to do instead."""
 
 
+def flag_of(argument: str) -> str:
+    """The flag of an argument as vLLM's parser reads it, which takes `--api_key=x` for `--api-key`."""
+    flag = argument.split("=", 1)[0]
+    return flag.replace("_", "-") if flag.startswith("--") else flag
+
+
 @dataclass(frozen=True)
 class Serve:
     """What one `vllm serve` is told; ``None`` and "auto" leave the choice to vLLM."""

@@ -12,4 +12,6 @@ except BadInput as refused:
     # Before anything is declared, and without the traceback of a program that failed.
     raise pulumi.RunError(str(refused)) from None
 pulumi.log.info(plan.summary())
+for note in plan.notes:
+    pulumi.log.warn(note)
 build(plan)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_aws import ec2, ssm
 
+from cluster.disk import Volume
 from cluster.plan import ClusterPlan
 from infra.provider import Node, Weights
 from infra.tags import Tags
@@ -109,9 +110,9 @@ class Nodes(pulumi.ComponentResource):
             filters=by_id,
             opts=pulumi.InvokeOutputOptions(parent=self),
         )
-        volumes = [_volume(image.root_device_name, plan.root_volume_gib)]
-        if plan.data_volume_gib:
-            volumes.append(_volume(plan.node.data_device, plan.data_volume_gib))
+        volumes = [_volume(image.root_device_name, plan.root_volume)]
+        if plan.data_volume:
+            volumes.append(_volume(plan.node.data_device, plan.data_volume))
         return volumes
 
     def _interfaces(self) -> list[ec2.LaunchTemplateNetworkInterfaceArgs] | None:
@@ -206,10 +207,15 @@ class Nodes(pulumi.ComponentResource):
         return elastic.public_ip, [bound]
 
 
-def _volume(device: pulumi.Input[str], size_gib: int) -> ec2.LaunchTemplateBlockDeviceMappingArgs:
+def _volume(device: pulumi.Input[str], volume: Volume) -> ec2.LaunchTemplateBlockDeviceMappingArgs:
     return ec2.LaunchTemplateBlockDeviceMappingArgs(
         device_name=device,
         ebs=ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
-            volume_size=size_gib, volume_type="gp3", encrypted="true", delete_on_termination="true"
+            volume_size=volume.size_gib,
+            volume_type="gp3",
+            iops=volume.iops,
+            throughput=volume.throughput_mib_per_s,
+            encrypted="true",
+            delete_on_termination="true",
         ),
     )

@@ -83,7 +83,7 @@ def plan(
         max_hourly_usd=max_hourly_usd,
     )
     chosen, ranking = choose(shape, wish, aws_prices.known())
-    answer = report(Question(model, found.source, shape, wish), chosen, ranking)
+    answer = report(Question(model, found.source, shape, wish, found.notes), chosen, ranking)
     if as_json:
         print(answer.model_dump_json(indent=2))
     else:

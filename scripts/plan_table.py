@@ -46,6 +46,8 @@ def _head(report: PlanReport, console: Console) -> None:
     where = f"{report.market} in {report.region}"
     length = f"requests of up to {report.max_model_len:,} tokens"
     console.print(f"  {length}, profile {report.profile}, {where}\n")
+    for note in report.notes:
+        console.print(Text(f"  note: {note}\n", "yellow"))
 
 
 def _count(parameters: int) -> str:
@@ -176,6 +178,8 @@ def _flags(report: PlanReport, console: Console) -> None:
 
 def _feet(report: PlanReport, shown: Sequence[Placement], console: Console) -> None:
     lines = [f"Model: {report.source}."]
+    served = f"{report.architecture} is served from {report.least_vllm_version} on"
+    lines.append(f"vLLM: nodes get {report.vllm_version}; {served}.")
     dates: dict[str, set[str]] = {}
     for each in shown:
         if each.price_source and each.price_date:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.catalog import instance_types
-from cluster.disk import GIB, disk_plan, needed_bytes
+from cluster.disk import GIB, Volume, disk_plan, needed_bytes, volume, weights_place
 
 V3 = 688_574_839_360
 LLAMA_8B = 16_060_522_496
@@ -33,8 +33,43 @@ def test_a_node_without_disks_gets_a_volume_that_holds_the_weights() -> None:
     plan = disk_plan(instance_types()["m7i.4xlarge"], LLAMA_8B)
     assert (plan.place, plan.striped_disks) == ("data-volume", 0)
     assert plan.data_volume_gib == 20  # 16.45 GiB with a tenth more, in steps of 10
-    assert plan.load.slowest == "the data volume"
-    assert plan.load.seconds == pytest.approx(LLAMA_8B / (125 * 1024**2))
+    assert plan.load.slowest == "the instance's EBS link"  # 625 MB/s, less than the volume's 1,000 MiB/s
+    assert plan.load.seconds == pytest.approx(LLAMA_8B / 625e6)
+
+
+@pytest.mark.parametrize(
+    ("size_gib", "of_weights", "iops", "mib_per_s"),
+    [
+        (100, False, 3000, 125),  # what every gp3 volume has
+        (100, True, 4000, 1000),
+        (8, True, 4000, 1000),
+        (7, True, 3500, 875),  # 500 IOPS a GiB, 0.25 MiB/s an IOPS
+        (1, True, 3000, 750),
+    ],
+)
+def test_a_volume_of_weights_is_as_fast_as_its_size_allows(
+    size_gib: int, of_weights: bool, iops: int, mib_per_s: int
+) -> None:
+    assert volume(size_gib, of_weights=of_weights) == Volume(size_gib, iops, mib_per_s)
+
+
+@given(st.integers(1, 16_384), st.booleans())
+def test_no_volume_breaks_the_limits_of_gp3(size_gib: int, of_weights: bool) -> None:
+    asked = volume(size_gib, of_weights=of_weights)
+    assert 3000 <= asked.iops <= max(3000, min(16_000, 500 * size_gib))
+    assert 125 <= asked.throughput_mib_per_s <= min(1000, asked.iops / 4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data_volume_gib", "place"),
+    [
+        ("g6e.xlarge", 500, "instance-store"),
+        ("m7i.xlarge", 10, "data-volume"),
+        ("m7i.xlarge", 0, "root-volume"),
+    ],
+)
+def test_weights_lie_on_the_fastest_disk_that_is_there(kind: str, data_volume_gib: int, place: str) -> None:
+    assert weights_place(instance_types()[kind], data_volume_gib) == place
 
 
 def test_a_thin_link_is_what_a_small_node_waits_for() -> None:

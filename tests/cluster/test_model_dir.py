@@ -24,14 +24,31 @@ def model(source: Path | str) -> Model:
     return Model.model_validate({"source": str(source)})
 
 
+def safetensors(size: int) -> bytes:
+    """A file of that many bytes of tensors behind its header."""
+    header = b'{"__metadata__":{}}'
+    return len(header).to_bytes(8, "little") + header + bytes(size)
+
+
 def test_a_directory_tells_shape_and_bytes(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
-    (tmp_path / "model-1.safetensors").write_bytes(b"x" * 100)
-    (tmp_path / "model-2.safetensors").write_bytes(b"x" * 50)
+    (tmp_path / "model-1.safetensors").write_bytes(safetensors(100))
+    (tmp_path / "model-2.safetensors").write_bytes(safetensors(50))
     exists, shape = find_shape(model(tmp_path))
     assert exists
     assert shape is not None
     assert (shape.layers, shape.weights_bytes) == (2, 150)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x10\0\0\0\0\0\0\0{}", b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n"]
+)
+def test_weights_that_are_cut_short_or_a_pointer_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(BadInput, match="is no whole safetensors file") as refused:
+        find_shape(model(tmp_path))
+    assert "git lfs pull" in refused.value.problems[0].remedy
 
 
 def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

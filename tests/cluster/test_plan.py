@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cluster.catalog import instance_types
 from cluster.plan import ClusterPlan, plan, subnet_of
 from cluster.problems import BadInput
-from tests.cluster.stacks import facts_of, raw_stack, stack_config
+from tests.cluster.stacks import facts_of, stack_config
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "plan"
 
@@ -75,7 +75,8 @@ def test_one_node_alone_has_ordinary_networking() -> None:
 )
 def test_reserved_capacity_takes_no_placement_group(market: str, grouped: bool) -> None:
     capacity = {"market": market} | ({} if grouped else {"reservationId": "cr-0123456789abcdef0"})
-    assert plan_of("prod", {"drydock:capacity": capacity}).placement_group is grouped
+    changes = {"drydock:capacity": capacity, "drydock:maxHourlyUsd": None}
+    assert plan_of("prod", changes).placement_group is grouped
 
 
 def test_nodes_of_a_cpu_cluster_need_no_placement_group() -> None:
@@ -93,10 +94,51 @@ def test_the_summary_has_the_price() -> None:
     )
 
 
+RESERVED = {"reservationId": "cr-0123456789abcdef0"}
+P5EN: dict[str, object] = {"drydock:nodes.instanceType": "p5en.48xlarge", "drydock:maxHourlyUsd": None}
+
+
+@pytest.mark.parametrize(
+    ("capacity", "price"),
+    [
+        ({"market": "on-demand"}, "126.59 USD/h, 92,412 USD/month on demand"),
+        ({"market": "spot"}, "at most 126.59 USD/h, 92,412 USD/month on the spot market"),
+        ({"market": "reservation"} | RESERVED, "126.59 USD/h, 92,412 USD/month in a reservation"),
+        ({"market": "capacity-block"} | RESERVED, "83.22 USD/h, 60,751 USD/month in a capacity block"),
+    ],
+)
+def test_the_summary_has_the_price_of_its_own_market(capacity: dict[str, str], price: str) -> None:
+    assert plan_of("prod", P5EN | {"drydock:capacity": capacity}).summary().endswith(f": {price}")
+
+
 def test_an_unknown_price_is_said() -> None:
-    unlimited = raw_stack("prod", {"drydock:nodes.instanceType": "p5e.48xlarge"})["drydock:nodes"]
-    summary = plan_of("prod", {"drydock:nodes": unlimited, "drydock:maxHourlyUsd": None}).summary()
-    assert summary.endswith("price unknown")
+    unlimited = {"drydock:nodes.instanceType": "p5e.48xlarge", "drydock:maxHourlyUsd": None}
+    assert plan_of("prod", unlimited).summary().endswith(": price unknown on demand")
+
+
+def test_only_the_volume_of_the_weights_is_fast() -> None:
+    slow = {"iops": 3000, "throughput_mib_per_s": 125}
+    fast = {"iops": 4000, "throughput_mib_per_s": 1000}
+    on_data = plan_of("rehearsal")
+    assert asdict(on_data.root_volume) == {"size_gib": 20} | slow
+    assert on_data.data_volume is not None
+    assert asdict(on_data.data_volume) == {"size_gib": 10} | fast
+    on_root = plan_of("rehearsal", {"drydock:nodes.dataVolumeGib": 0})
+    assert asdict(on_root.root_volume) == {"size_gib": 20} | fast
+    assert on_root.data_volume is None
+    on_instance_store = plan_of("prod", {"drydock:nodes.dataVolumeGib": 100})
+    assert asdict(on_instance_store.root_volume) == {"size_gib": 300} | slow
+    assert on_instance_store.data_volume is not None
+    assert asdict(on_instance_store.data_volume) == {"size_gib": 100} | slow
+
+
+def test_weights_that_no_index_tells_count_for_the_deadline_too() -> None:
+    large: dict[str, object] = {
+        "drydock:model.source": "Qwen/Qwen3-235B-A22B-FP8",
+        "drydock:serving.extraArgs": [],
+    }
+    nodes = {"drydock:layout.tensorParallelSize": 4, "drydock:layout.pipelineParallelSize": 4}
+    assert plan_of("prod", large | nodes).node_deadline_s > 2400 + 2000  # 235 GB at 100 MB/s
 
 
 @given(st.integers(16, 28), st.integers(0, 255))

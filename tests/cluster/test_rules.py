@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 
 from cluster import rules
+from cluster.families import FAMILIES, Family
 from cluster.models import snapshot
 from cluster.packing import packing_of
 from cluster.problems import Problem
 from cluster.rules import RULES, Facts, problems
+from cluster.vllm_support import VLLM_VERSION
 from tests.cluster.stacks import GONE, TINY, facts_of, stack_config
 
 P4D = {"drydock:nodes.instanceType": "p4d.24xlarge"}
@@ -65,7 +67,7 @@ BROKEN: dict[str, tuple[str, Mapping[str, object], str, str, str]] = {
     ),
     "weights_fit_in_memory": (
         *("prod", {"drydock:nodes.count": 1, "drydock:layout.pipelineParallelSize": 1}),
-        *("drydock:layout", "79.6 GiB on each H100 of p5.48xlarge, which has 71.3 GiB", "quantized"),
+        *("drydock:layout", "79.6 GiB on each H100 of p5.48xlarge, which has 71.3 GiB", "more memory"),
     ),
     "weights_fit_on_disk": (
         *("rehearsal", {"drydock:model.source": "meta-llama/Meta-Llama-3.1-8B", "drydock:nodes.count": 8}),
@@ -93,7 +95,7 @@ BROKEN: dict[str, tuple[str, Mapping[str, object], str, str, str]] = {
     ),
     "price_is_within_limit": (
         *("prod", {"drydock:maxHourlyUsd": 100}),
-        *("drydock:maxHourlyUsd", "2 x p5.48xlarge in us-east-1 cost 110.08 USD/h", "110.08"),
+        *("drydock:maxHourlyUsd", "2 x p5.48xlarge in us-east-1 (on-demand) cost 110.08 USD/h", "110.08"),
     ),
     "image_is_named": (
         *("staging", {"drydock:nodes.image": "ubuntu"}),
@@ -114,6 +116,10 @@ BROKEN: dict[str, tuple[str, Mapping[str, object], str, str, str]] = {
     "extra_args_are_extra": (
         *("rehearsal", {"drydock:serving.extraArgs": ["--api-key=x"]}),
         *("drydock:serving.extraArgs[0]", "--api-key is set by Drydock itself", "Remove it"),
+    ),
+    "remote_code_only_where_needed": (
+        *("prod", {"drydock:serving.extraArgs": ["--enable-expert-parallel", "--trust-remote-code"]}),
+        *("drydock:serving.extraArgs[1]", "vLLM has DeepseekV3ForCausalLM built in", "Remove it"),
     ),
 }
 
@@ -141,8 +147,8 @@ UNSUITABLE: dict[str, tuple[str, Mapping[str, object], str, str, str]] = {
 """More of what a layout may be refused for."""
 
 
-ON_ITS_OWN = {"nodes_reach_the_internet"}
-"""Rules that let everything pass in the local cloud; each has a test of its own below."""
+ON_ITS_OWN = {"nodes_reach_the_internet", "vllm_serves_the_architecture"}
+"""Rules that no committed stack can break in the local cloud; each has a test of its own below."""
 
 
 def test_every_rule_is_registered_and_tested() -> None:
@@ -276,6 +282,64 @@ def test_a_limit_without_a_known_price_cannot_be_kept() -> None:
     assert "no price is known for 2 x p5e.48xlarge in us-east-1" in problem.what
 
 
+@pytest.mark.parametrize(
+    ("kind", "market", "limit", "what"),
+    [
+        ("p5en.48xlarge", "on-demand", 120, "(on-demand) cost 126.59 USD/h, more than 120"),
+        ("p5en.48xlarge", "reservation", 120, "(reservation) cost 126.59 USD/h, more than 120"),
+        ("p5en.48xlarge", "capacity-block", 120, None),  # 83.22
+        ("p5en.48xlarge", "capacity-block", 80, "(capacity-block) cost 83.22 USD/h, more than 80"),
+        ("p5.48xlarge", "capacity-block", 120, "no price is known for 2 x p5.48xlarge"),
+        ("p5en.48xlarge", "spot", 120, "(spot) cost up to 126.59 USD/h, more than 120"),
+        ("p5.48xlarge", "spot", 120, None),  # never more than 110.08, its price on demand
+    ],
+)
+def test_a_limit_is_held_against_the_price_of_the_stacks_own_market(
+    kind: str, market: str, limit: int, what: str | None
+) -> None:
+    reserved = {} if market in ("on-demand", "spot") else {"reservationId": "cr-0123456789abcdef0"}
+    changes: dict[str, object] = {
+        "drydock:nodes.instanceType": kind,
+        "drydock:capacity": {"market": market} | reserved,
+        "drydock:maxHourlyUsd": limit,
+    }
+    found_ = found("prod", changes)
+    assert [problem.path for problem in found_] == ["drydock:maxHourlyUsd"] * (what is not None)
+    assert all(what and what in problem.what for problem in found_)
+
+
+def test_the_remedy_of_a_limit_is_enough() -> None:
+    (problem,) = found("prod", {"drydock:nodes.instanceType": "p5en.48xlarge", "drydock:maxHourlyUsd": 1})
+    limit = float(problem.remedy.split("at least ")[1].split(",")[0])
+    assert found("prod", {"drydock:nodes.instanceType": "p5en.48xlarge", "drydock:maxHourlyUsd": limit}) == ()
+
+
+def test_the_root_volume_holds_the_system_beside_the_weights() -> None:
+    model = {"drydock:model.source": "meta-llama/Meta-Llama-3.1-8B", "drydock:nodes.dataVolumeGib": 0}
+    for size, refused in (
+        (24, True),
+        (25, False),
+    ):  # 8 for the system, 16.45 GiB of weights with a tenth more
+        config = stack_config("rehearsal", model | {"drydock:nodes.rootVolumeGib": size})
+        problems_ = list(rules.weights_fit_on_disk(config, facts_of(config)))
+        assert [problem.path for problem in problems_] == ["drydock:nodes.dataVolumeGib"] * refused
+        assert all("at least 17" in problem.remedy for problem in problems_)
+
+
+def test_an_instance_store_may_be_too_small() -> None:
+    config = stack_config("staging", {"drydock:nodes.instanceType": "g5.xlarge"})
+    (problem,) = rules.weights_fit_on_disk(config, Facts(replace(TINY, weights_bytes=300 * 10**9)))
+    assert problem.path == "drydock:nodes.instanceType"
+    assert "233 GiB of instance store on g5.xlarge do not hold the weights of 279.4 GiB" in problem.what
+
+
+def test_weights_that_no_index_tells_are_computed_for_the_disk() -> None:
+    config = stack_config("rehearsal", {"drydock:model.source": "Qwen/Qwen3-8B"})
+    assert facts_of(config).shape == snapshot("Qwen/Qwen3-8B")
+    (problem,) = rules.weights_fit_on_disk(config, facts_of(config))
+    assert "10 GiB do not hold the weights of 15.3 GiB" in problem.what
+
+
 def test_experts_are_spread_over_data_parallel_ranks_and_dense_weights_are_not() -> None:
     layout: dict[str, object] = {
         "drydock:layout.tensorParallelSize": 1,
@@ -346,6 +410,38 @@ def test_a_flag_that_vllm_dropped_is_refused_with_its_successor(flag: str) -> No
     (problem,) = rules.extra_args_are_extra(config, facts_of(config))
     assert problem.path == "drydock:serving.extraArgs[1]"
     assert "is gone from vLLM" in problem.what
+
+
+@pytest.mark.parametrize("flag", ["--api_key=x", "--tensor_parallel_size=2", "--swap_space=4"])
+def test_an_underscore_hides_no_flag(flag: str) -> None:
+    config = stack_config("rehearsal", {"drydock:serving.extraArgs": [flag]})
+    assert len(list(rules.extra_args_are_extra(config, facts_of(config)))) == 1
+
+
+def test_an_architecture_newer_than_the_pinned_vllm_is_refused_with_a_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(FAMILIES, "NextForCausalLM", Family(since="9.1.0"))
+    config = stack_config("staging")
+    facts = Facts(replace(TINY, architecture="NextForCausalLM"))
+    (problem,) = rules.vllm_serves_the_architecture(config, facts)
+    assert problem.path == "drydock:model.source"
+    assert f"serves NextForCausalLM from 9.1.0 on, and nodes get {VLLM_VERSION}" in problem.what
+    assert "an older model" in problem.remedy
+
+
+@pytest.mark.parametrize("word", ["--trust-remote-code", "--trust_remote_code", "--trust-remote-code=true"])
+@pytest.mark.parametrize(
+    ("own_code", "refused"), [(False, "names no Python of its own (auto_map)"), (True, None)]
+)
+def test_remote_code_runs_only_for_a_model_that_brings_its_own(
+    word: str, own_code: bool, refused: str | None
+) -> None:
+    config = stack_config("staging", {"drydock:serving.extraArgs": [word]})
+    facts = Facts(replace(TINY, architecture="NewForCausalLM", own_code=own_code))
+    found = list(rules.remote_code_only_where_needed(config, facts))
+    assert [problem.path for problem in found] == ["drydock:serving.extraArgs[0]"] * (refused is not None)
+    assert all(refused and refused in problem.what for problem in found)
 
 
 def test_a_port_for_root_is_refused() -> None:

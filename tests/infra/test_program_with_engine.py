@@ -53,6 +53,18 @@ def test_bad_settings_end_with_every_problem_and_no_traceback(engine: Engine) ->
     assert "drydock:index" not in shown
 
 
+def test_a_stack_dearer_than_its_limit_is_refused_before_anything_is_made(engine: Engine) -> None:
+    engine.write("prod", raw_stack("prod", {"drydock:maxHourlyUsd": 100}))
+
+    for command in ("preview", "up"):
+        arguments = ["--yes", "--skip-preview"] if command == "up" else []
+        shown = engine.run(command, *arguments, "--stack", "prod", status=1)
+        assert "1 problem, nothing was changed:" in shown
+        assert "drydock:maxHourlyUsd: 2 x p5.48xlarge in us-east-1 (on-demand) cost 110.08 USD/h" in shown
+        assert "Raise it to at least 110.08" in shown
+        assert "drydock:index" not in shown
+
+
 def test_prod_comes_up_stays_and_goes_without_a_trace(engine: Engine) -> None:
     engine.write("prod", raw_stack("prod"))
     ec2 = engine.client("ec2")
@@ -62,6 +74,10 @@ def test_prod_comes_up_stays_and_goes_without_a_trace(engine: Engine) -> None:
     reservations = ec2.describe_instances(Filters=[{"Name": "tag:Stack", "Values": ["prod"]}])["Reservations"]
     instances = [instance for reservation in reservations for instance in reservation["Instances"]]
     assert [len(instance["NetworkInterfaces"]) for instance in instances] == [32, 32]
+    volumes = ec2.describe_volumes(
+        VolumeIds=[mapping["Ebs"]["VolumeId"] for i in instances for mapping in i["BlockDeviceMappings"]]
+    )["Volumes"]
+    assert {(volume["Iops"], volume["Throughput"]) for volume in volumes} == {(3000, 125)}
     assert {instance["MetadataOptions"]["HttpTokens"] for instance in instances} == {"required"}
     addresses = {address["PublicIp"] for address in ec2.describe_addresses()["Addresses"]}
     outputs = engine.outputs("prod")

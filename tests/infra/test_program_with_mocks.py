@@ -134,6 +134,17 @@ def test_volumes_take_the_images_own_root_name_and_the_data_device() -> None:
     assert sizes == {"/dev/xvda": 20, "/dev/sdf": 10}
 
 
+@pytest.mark.parametrize(
+    ("stack", "paces"),
+    [("rehearsal", [(3000, 125), (4000, 1000)]), ("prod", [(3000, 125)])],  # prod: instance store
+)
+def test_the_volume_that_holds_the_weights_is_asked_to_be_fast(
+    stack: str, paces: list[tuple[int, int]]
+) -> None:
+    volumes = [mapping["ebs"] for mapping in template(declared(stack))["blockDeviceMappings"]]
+    assert [(ebs["iops"], ebs["throughput"]) for ebs in volumes] == paces
+
+
 def test_p5_interfaces_are_launched_with_their_cards() -> None:
     resources = declared("prod")
     nics = template(resources)["networkInterfaces"]
@@ -184,7 +195,8 @@ def test_other_capacity_is_asked_for_by_market_and_reservation(
     market: str, market_type: str | None, reserved: bool
 ) -> None:
     capacity = {"market": market} | ({"reservationId": "cr-0123456789abcdef0"} if reserved else {})
-    launched = template(declared("prod", {"drydock:capacity": capacity}))
+    changes = {"drydock:capacity": capacity, "drydock:maxHourlyUsd": None}
+    launched = template(declared("prod", changes))
     assert launched.get("instanceMarketOptions", {}).get("marketType") == market_type
     target = launched.get("capacityReservationSpecification", {}).get("capacityReservationTarget")
     assert target == ({"capacityReservationId": "cr-0123456789abcdef0"} if reserved else None)

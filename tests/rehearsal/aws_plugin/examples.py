@@ -55,7 +55,16 @@ def template(made: Made) -> Props:
                     "deleteOnTermination": "true",
                 },
             },
-            {"deviceName": "/dev/sdf", "ebs": {"volumeSize": 10, "volumeType": "gp3", "encrypted": "true"}},
+            {
+                "deviceName": "/dev/sdf",
+                "ebs": {
+                    "volumeSize": 10,
+                    "volumeType": "gp3",
+                    "iops": 4000,
+                    "throughput": 1000,
+                    "encrypted": "true",
+                },
+            },
         ],
         "networkInterfaces": [
             {"networkCardIndex": 0, "deviceIndex": 0, "interfaceType": "efa", **common},
