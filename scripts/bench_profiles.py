@@ -3,8 +3,8 @@
     python -m scripts.bench_profiles runs FILE --tokenizer FOLDER  what vllm_load.py shall do
     python -m scripts.bench_profiles compare FILE                  what it wrote, as a table, and ratios
 
-compare exits 1 when a profile is worse than the article's at what it is for: `throughput` at tokens per second
-with the most requests at once, `latency` at the time per token of a single request.
+compare exits 1 when a profile is worse than the article's at what it is for: `throughput` at tokens per
+second with the most requests at once, `latency` at the time per token of a single request.
 """
 
 import argparse

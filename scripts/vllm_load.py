@@ -5,8 +5,8 @@
 Runs where vLLM is installed (a GPU machine): standard library and vllm, nothing of this repository. RUNS.json
 (from `bench_profiles runs`): {"config": config.json's object, "tokenizer": FOLDER, "input_tokens",
 "output_tokens", "loads": [{"concurrency", "requests"}], "runs": [{"name", "args": [flags of vllm serve]}]}.
-Weights are dummies; every request has the same length and generates all its tokens. RESULTS.json gets a run as
-soon as it is there.
+Weights are dummies; every request has the same length and generates all its tokens. RESULTS.json gets a run
+as soon as it is there.
 """
 
 import argparse
