@@ -215,7 +215,8 @@ def _experts(shape: ModelShape, family: Family) -> list[Tensor]:
     if family.expert_bias:
         found += [
             vector("mlp.gate.bias", experts.count),
-            spread("gate_up_bias", 2 * size, 1, "rows", linear=False),
+            spread("gate_bias", size, 1, "rows", linear=False),
+            spread("up_bias", size, 1, "rows", linear=False),
             spread("down_bias", hidden, 1, "none", linear=False),
         ]
     if experts.shared_intermediate_size:

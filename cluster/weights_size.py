@@ -13,6 +13,8 @@ from cluster.tensors import Tensor, embedding_tensors, family_of, head_tensors, 
 
 VOCABULARY_PADDING = 64
 """vLLM pads the vocabulary to a multiple of it before it splits it."""
+MXFP4_PADDING = 64
+"""Each part of an mxfp4 expert's intermediate size is padded to it (vLLM 0.32.0, its Triton kernels)."""
 
 
 def can_count(shape: ModelShape) -> bool:
@@ -152,18 +154,24 @@ def _local(tensor: Tensor, shape: ModelShape, layout: Layout) -> Tensor:
         size *= layout.data_parallel_size
         if layout.expert_parallel:
             return replace(tensor, copies=-(-tensor.copies // size))
+    padding = MXFP4_PADDING if tensor.is_expert and shape.packing.method == "mxfp4" else 1
     match tensor.split:
         case "rows":
-            return replace(tensor, rows=-(-tensor.rows // size))
+            return replace(tensor, rows=_part(tensor.rows, size, padding))
         case "columns":
-            return replace(tensor, columns=-(-tensor.columns // size))
+            return replace(tensor, columns=_part(tensor.columns, size, padding))
         case "kv":
             return replace(tensor, rows=-(-tensor.rows // min(size, shape.kv_heads)))
         case "vocab":
-            padded = -(-tensor.rows // VOCABULARY_PADDING) * VOCABULARY_PADDING
-            return replace(tensor, rows=-(-padded // size))
+            padded = _part(tensor.rows, 1, VOCABULARY_PADDING)
+            return replace(tensor, rows=_part(padded, size))
         case _:
             return tensor
+
+
+def _part(count: int, size: int, multiple: int = 1) -> int:
+    """One of ``size`` parts of ``count``, rounded up to a multiple."""
+    return -(-count // (size * multiple)) * multiple
 
 
 def _stored(shape: ModelShape, kind: LayerKind) -> tuple[Tensor, ...]:

@@ -140,3 +140,20 @@ def test_more_gpus_never_hold_fewer_tokens(
     assert fewer.weights_bytes >= more.weights_bytes
     if step[0] > 1:  # from one GPU to two the buffers of their talk come on top
         assert fewer.kv_cache_tokens <= more.kv_cache_tokens
+
+
+@pytest.mark.parametrize(("size", "part"), [(1, 2880), (2, 1472), (4, 768), (8, 384)])
+def test_an_mxfp4_experts_part_is_padded(size: int, part: int) -> None:
+    """gpt-oss has 2880 columns an expert; vLLM's kernels take multiples of 64."""
+    shape = shape_of("openai/gpt-oss-120b")
+    split = weights_bytes_per_gpu(shape, Layout(tensor_parallel_size=size))
+    whole = weights_bytes_per_gpu(shape, Layout(tensor_parallel_size=size, expert_parallel=True))
+    # Three matrices of 2880 by the part for each of 36 x 128 experts, half a byte and a 32nd of scale a
+    # number, and gate's and up's bias; with expert parallelism the same of whole experts, fewer of them.
+    experts = 36 * 128
+
+    def bytes_of(columns: int, count: int) -> int:
+        return count * (3 * 2880 * columns * 17 // 32 + 2 * 2 * columns)
+
+    down_bias = 2 * 2880 * (experts - experts // size)
+    assert split - whole == bytes_of(part, experts) - bytes_of(2880, experts // size) + down_bias
