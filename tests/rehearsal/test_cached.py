@@ -68,7 +68,9 @@ def test_a_child_holds_the_lock_of_a_set_up_that_was_killed(tmp_path: Path) -> N
 def test_an_interrupted_set_up_ends_what_it_started(tmp_path: Path, number: signal.Signals) -> None:
     pid_file = tmp_path / "pid"
     program = (
-        f"from rehearsal.cached import command_line, run\nfrom pathlib import Path\n"
+        # A suite started behind `&` has the shell's SIGINT ignored, and so would this child.
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from rehearsal.cached import command_line, run\nfrom pathlib import Path\n"
         f"command_line(lambda: run(['sh', '-c', 'echo $$ > {pid_file}.new; mv {pid_file}.new {pid_file};"
         f" exec sleep 60'], log=Path('{tmp_path}/log'), what='', remedy=''))"
     )
