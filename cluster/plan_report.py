@@ -5,14 +5,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cluster.cost import HOURS_PER_MONTH
 from cluster.disk import Place, disk_plan
 from cluster.memory import GIB, weights_bytes
 from cluster.prices import Market
 from cluster.profiles import Profile, tuning
 from cluster.search import Candidate, Ranking, Wish
 from cluster.shape import ModelShape
-from cluster.vllm_args import Serve, arguments
+from cluster.vllm_args import Serve, arguments, words
 from cluster.vllm_support import VLLM_VERSION, least_version
 from cluster.weights_size import parameters
 
@@ -138,10 +137,9 @@ def report(question: Question, chosen: Candidate, ranking: Ranking) -> PlanRepor
     size = weights_bytes(shape)
     disk = disk_plan(chosen.kind, size, pipeline_parallel_size=chosen.layout.pipeline_parallel_size)
     serve = serve_of(chosen, question.model, wish)
-    flags = arguments(serve)
-    head = (serve.model_dir, *(word for flag in flags for word in flag.words))
+    head = words(serve)
     others = [each for each in (*ranking.fitting, *ranking.refused) if each != chosen]
-    hour = chosen.cost.usd_per_hour if chosen.cost else None
+    cost = chosen.cost
     return PlanReport(
         **_placed(chosen),
         model=question.model,
@@ -159,8 +157,8 @@ def report(question: Question, chosen: Candidate, ranking: Ranking) -> PlanRepor
         max_model_len=chosen.fitting.request.max_model_len,
         region=wish.region,
         market=wish.market,
-        usd_per_day=_usd(hour, 24),
-        usd_per_month=_usd(hour, HOURS_PER_MONTH),
+        usd_per_day=round(cost.usd_per_day, 2) if cost else None,
+        usd_per_month=round(cost.usd_per_month, 2) if cost else None,
         disk_bytes=disk.needed_bytes,
         root_volume_gib=disk.root_volume_gib,
         data_volume_gib=disk.data_volume_gib,
@@ -176,7 +174,7 @@ def report(question: Question, chosen: Candidate, ranking: Ranking) -> PlanRepor
         ),
         vllm_args=head,
         worker_vllm_args=(*head, "--headless") if chosen.nodes > 1 else (),
-        flags=tuple(Flag(flag=each.flag, value=each.value, reason=each.reason) for each in flags),
+        flags=tuple(Flag(flag=each.flag, value=each.value, reason=each.reason) for each in arguments(serve)),
         alternatives=tuple(Placement(**_placed(each)) for each in others[:MOST_ALTERNATIVES]),
     )
 
@@ -228,7 +226,3 @@ def _placed(each: Candidate) -> dict[str, Any]:
         "price_source": cost.source if cost else None,
         "price_date": cost.date if cost else None,
     }
-
-
-def _usd(usd_per_hour: float | None, hours: float) -> float | None:
-    return None if usd_per_hour is None else round(usd_per_hour * hours, 2)

@@ -17,7 +17,7 @@ before ours is asked, and from vLLM's weights.
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -129,22 +129,16 @@ def cpu_tokens(shape: ModelShape, layout: Layout, record: Json) -> int:
     )
 
 
-def report(files: Sequence[Path]) -> str:
-    """Markdown: for each file its machine, vLLM and date, and the table of its cases."""
-    parts = []
-    for file in files:
-        kept = json.loads(file.read_text())
-        machine = kept["machine"]
-        heading = f"{machine.get('device', 'CPU')}, vLLM {machine['vllm']}, {kept['date']}:"
-        parts += [heading, "", table(list(rows([file]))), ""]
-    return "\n".join(parts)
+def rows(kept: Json) -> list[Row]:
+    """The comparison of every record of a file."""
+    return [row(record, kept["configs"]) for record in kept["records"]]
 
 
-def rows(files: Sequence[Path]) -> Iterator[Row]:
-    """Every kept record's comparison."""
-    for file in files:
-        kept = json.loads(file.read_text())
-        yield from (row(record, kept["configs"]) for record in kept["records"])
+def report(kept: Json, compared: Sequence[Row]) -> str:
+    """Markdown: a file's machine, vLLM and date, and the table of its cases."""
+    machine = kept["machine"]
+    heading = f"{machine.get('device', 'CPU')}, vLLM {machine['vllm']}, {kept['date']}:"
+    return f"{heading}\n\n{table(compared)}\n"
 
 
 def kept_form(results: Json, cases: Json) -> Json:
@@ -216,8 +210,9 @@ def main() -> None:
         options.file.write_text(json.dumps(kept_form(results, given), indent=1) + "\n")
     else:
         files = options.files or sorted(KEPT.glob("*.json"))
-        print(report(files))
-        sys.exit(0 if all(one.is_right for one in rows(files)) else 1)
+        found = [(kept, rows(kept)) for kept in (json.loads(file.read_text()) for file in files)]
+        print("\n".join(report(kept, compared) for kept, compared in found))
+        sys.exit(0 if all(one.is_right for _, compared in found for one in compared) else 1)
 
 
 if __name__ == "__main__":

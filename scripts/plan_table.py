@@ -6,10 +6,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cluster.memory import GIB
 from cluster.plan_report import Placement, PlanReport
 from scripts.console import standard_output
 
-GIB = 1024**3
 SHOWN = 10
 """Rows of each table; --json has all."""
 WIDE = 100

@@ -8,16 +8,7 @@ import pytest
 from cluster.config import Model
 from cluster.model_dir import find_shape
 from cluster.problems import BadInput
-
-CONFIG = {
-    "architectures": ["LlamaForCausalLM"],
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "vocab_size": 512,
-    "max_position_embeddings": 512,
-}
+from tests.cluster.configs import SMALL_LLAMA
 
 
 def model(source: Path | str) -> Model:
@@ -31,7 +22,7 @@ def safetensors(size: int) -> bytes:
 
 
 def test_a_directory_tells_shape_and_bytes(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "config.json").write_text(json.dumps(SMALL_LLAMA))
     (tmp_path / "model-1.safetensors").write_bytes(safetensors(100))
     (tmp_path / "model-2.safetensors").write_bytes(safetensors(50))
     exists, shape = find_shape(model(tmp_path))
@@ -44,7 +35,7 @@ def test_a_directory_tells_shape_and_bytes(tmp_path: Path) -> None:
     "content", [b"", b"\x10\0\0\0\0\0\0\0{}", b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n"]
 )
 def test_weights_that_are_cut_short_or_a_pointer_are_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "config.json").write_text(json.dumps(SMALL_LLAMA))
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(BadInput, match="is no whole safetensors file") as refused:
         find_shape(model(tmp_path))
@@ -54,7 +45,7 @@ def test_weights_that_are_cut_short_or_a_pointer_are_refused(tmp_path: Path, con
 def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "m").mkdir()
-    (tmp_path / "m" / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "m" / "config.json").write_text(json.dumps(SMALL_LLAMA))
     assert find_shape(model("~/m"))[0]
 
 

@@ -7,6 +7,7 @@ import pytest
 from cluster.families import FAMILIES
 from cluster.models import shape_from_config, snapshot, snapshot_ids
 from cluster.vllm_support import VLLM_VERSION, least_version, remote_code_problem, serving_problem
+from tests.cluster.configs import UNKNOWN
 from tests.cluster.stacks import TINY
 
 OTHER = replace(TINY, architecture="NewForCausalLM", own_code=True)
@@ -59,16 +60,8 @@ def test_code_of_the_repository_is_allowed_from_the_release_that_made_it_safe_on
 
 
 def test_a_config_tells_whether_it_brings_code() -> None:
-    plain = {
-        "architectures": ["NewForCausalLM"],
-        "hidden_size": 8,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 4,
-        "vocab_size": 10,
-        "max_position_embeddings": 32,
-    }
-    assert not shape_from_config(plain).own_code
-    assert shape_from_config(plain | {"auto_map": {"AutoModel": "modeling_new.NewModel"}}).own_code
+    assert not shape_from_config(UNKNOWN).own_code
+    assert shape_from_config(UNKNOWN | {"auto_map": {"AutoModel": "modeling_new.NewModel"}}).own_code
 
 
 def test_the_pinned_vllm_is_safe_with_code_of_a_repository() -> None:

@@ -20,6 +20,7 @@ from cluster.weights_size import (
     require_known,
     stages,
 )
+from tests.cluster.configs import UNKNOWN
 
 GIB = 1024**3
 TOTALS = {
@@ -82,16 +83,8 @@ def test_layers_that_the_checkpoint_leaves_alone_stay_plain() -> None:
 
 
 def test_an_architecture_that_is_not_known_is_refused_by_name() -> None:
-    config = {
-        "architectures": ["NewForCausalLM"],
-        "hidden_size": 8,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 4,
-        "vocab_size": 10,
-        "max_position_embeddings": 32,
-    }
     with pytest.raises(BadInput, match="does not know how NewForCausalLM takes memory, and does not guess"):
-        require_known(shape_from_config(config))
+        require_known(shape_from_config(UNKNOWN))
 
 
 def test_a_quantization_that_is_not_known_is_refused_by_name() -> None:

@@ -3,25 +3,16 @@
 import json
 from pathlib import Path
 
+from tests.cluster.configs import SMALL_LLAMA
 from tests.cluster.stacks import raw_stack
 from tests.infra.conftest import EXCLUDED, Engine
 from tests.infra.test_program_with_mocks import CONTRACT
-
-MODEL = {
-    "architectures": ["LlamaForCausalLM"],
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "vocab_size": 512,
-    "max_position_embeddings": 512,
-}
 
 
 def test_a_preview_shows_plan_and_price_and_makes_nothing(engine: Engine, tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()
-    (model / "config.json").write_text(json.dumps(MODEL))
+    (model / "config.json").write_text(json.dumps(SMALL_LLAMA))
     engine.write("rehearsal", raw_stack("rehearsal", {"drydock:model.source": str(model)}))
 
     shown = engine.run("preview", "--stack", "rehearsal")

@@ -6,11 +6,7 @@ import os
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -24,6 +20,8 @@ from rehearsal import paths
 from scripts import plan_table
 from scripts.drydock import app
 from scripts.model_source import find_model
+from tests.cluster.configs import SMALL_LLAMA
+from tests.scripts.hub import hub
 
 REPO = Path(__file__).resolve().parents[2]
 V3 = "deepseek-ai/DeepSeek-V3"
@@ -131,7 +129,7 @@ def test_more_requests_than_a_profile_runs_at_once_are_let_in() -> None:
 
 
 def test_a_tiny_model_has_no_zero_sizes(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps(GOOD))
+    (tmp_path / "config.json").write_text(json.dumps(SMALL_LLAMA))
     text = shown("--model", str(tmp_path), "--instance-type", "m7i.xlarge", "--nodes", "1")
     assert "0.1M parameters, bfloat16, 0.3 MiB of weights" in text
     assert "0.3 MiB weights" in text
@@ -192,7 +190,7 @@ def test_tables_keep_to_the_terminal_and_cut_nothing(args: tuple[str, ...], colu
 def test_a_name_that_looks_like_markup_is_shown_as_it_stands(tmp_path: Path) -> None:
     folder = tmp_path / "[bold]x"
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(GOOD))
+    (folder / "config.json").write_text(json.dumps(SMALL_LLAMA))
     code, text = run("--model", str(folder))
     assert code == 0
     assert "[bold]x" in text
@@ -221,24 +219,13 @@ def test_an_impossible_wish_is_bad_input(args: tuple[str, ...], what: str) -> No
     assert what in text
 
 
-GOOD = {
-    "architectures": ["LlamaForCausalLM"],
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "vocab_size": 512,
-    "max_position_embeddings": 512,
-}
-
-
 @pytest.mark.parametrize(
     ("config", "what"),
     [
         ('{"architectures": ["Llama', "cannot be read"),
-        (json.dumps(GOOD | {"num_hidden_layers": -3}), "is -3, not a whole number above 0"),
-        (json.dumps(GOOD | {"num_hidden_layers": 10**9}), "more than any model has"),
-        (json.dumps(GOOD | {"architectures": ["NewForCausalLM"]}), "NewForCausalLM"),
+        (json.dumps(SMALL_LLAMA | {"num_hidden_layers": -3}), "is -3, not a whole number above 0"),
+        (json.dumps(SMALL_LLAMA | {"num_hidden_layers": 10**9}), "more than any model has"),
+        (json.dumps(SMALL_LLAMA | {"architectures": ["NewForCausalLM"]}), "NewForCausalLM"),
         ("<!doctype html><html></html>", "an HTML page, not JSON"),
         ("[" * 100_000, "cannot be read"),
         (" " * 100_000_000, "has 100 MB"),
@@ -254,44 +241,20 @@ def test_a_broken_config_is_bad_input(tmp_path: Path, config: str, what: str) ->
 
 
 def test_shards_without_their_index_are_bad_input(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps(GOOD))
+    (tmp_path / "config.json").write_text(json.dumps(SMALL_LLAMA))
     (tmp_path / "model-00001-of-00002.safetensors").write_bytes(b"x")
     code, text = run("--model", str(tmp_path))
     assert (code, "model.safetensors.index.json is missing beside 1 shards" in text) == (2, True)
 
 
 def test_an_index_tells_the_bytes(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps(GOOD))
+    (tmp_path / "config.json").write_text(json.dumps(SMALL_LLAMA))
     index = tmp_path / "model.safetensors.index.json"
     index.write_text('{"metadata": {"total_size": 123456}}')
     assert find_model(str(tmp_path)).shape.weights_bytes == 123456
     index.write_text('{"metadata": {}}')
     code, text = run("--model", str(tmp_path))
     assert (code, "tells no metadata.total_size" in text) == (2, True)
-
-
-@contextmanager
-def mirror(status: int, body: bytes = b"") -> Iterator[str]:
-    """A hub that has a config.json, or refuses everything."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found = status != 200 or self.path.endswith("/config.json")
-            self.send_response(status if found else 404)
-            self.send_header("Content-Length", str(len(body) if found else 0))
-            self.end_headers()
-            self.wfile.write(body if found else b"")
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def ask(endpoint: str, home: Path) -> tuple[int, str]:
@@ -317,7 +280,7 @@ def ask(endpoint: str, home: Path) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("status", "body", "what"),
     [
-        (200, json.dumps(GOOD).encode(), '"fits": true'),
+        (200, json.dumps(SMALL_LLAMA).encode(), '"fits": true'),
         (200, b"<html>a login page</html>", "an HTML page, not JSON"),
         (401, b"", "401"),
         (404, b"", "404"),
@@ -325,7 +288,9 @@ def ask(endpoint: str, home: Path) -> tuple[int, str]:
     ],
 )
 def test_what_the_hub_answers_is_told(tmp_path: Path, status: int, body: bytes, what: str) -> None:
-    with mirror(status, body) as endpoint:
+    # One that refuses, refuses everything; one that answers has no more than a config.json.
+    rest = 404 if status == 200 else status
+    with hub({"/config.json": (status, {}, body), "": (rest, {}, b"")}) as endpoint:
         code, text = ask(endpoint, tmp_path)
     assert what in text
     assert code == (0 if '"fits": true' in text else 2)

@@ -6,10 +6,7 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -18,21 +15,18 @@ from typer.testing import CliRunner
 from cluster.models import snapshot
 from scripts.drydock import app
 from scripts.model_source import find_model
+from tests.cluster.configs import SMALL_LLAMA
+from tests.scripts.hub import Answer, hub
 
 REPO = Path(__file__).resolve().parents[2]
-GOOD: dict[str, object] = {
-    "architectures": ["LlamaForCausalLM"],
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "vocab_size": 512,
-    "max_position_embeddings": 512,
-}
 INDEX = "model.safetensors.index.json"
 V3 = json.loads((REPO / "cluster" / "data" / "models" / "deepseek-ai--DeepSeek-V3.json").read_text())
 PICTURE = {"hidden_size": 8, "num_hidden_layers": 1, "intermediate_size": 8, "patch_size": 0, "image_size": 8}
-GEMMA = {"architectures": ["Gemma3ForConditionalGeneration"], "text_config": GOOD, "vision_config": PICTURE}
+GEMMA = {
+    "architectures": ["Gemma3ForConditionalGeneration"],
+    "text_config": SMALL_LLAMA,
+    "vision_config": PICTURE,
+}
 NAN = float("nan")
 
 
@@ -63,7 +57,7 @@ def assert_refused(answer: tuple[int, str], what: str) -> None:
 
 
 def config(**changes: object) -> bytes:
-    return json.dumps(GOOD | changes).encode()
+    return json.dumps(SMALL_LLAMA | changes).encode()
 
 
 @pytest.mark.parametrize(
@@ -254,35 +248,6 @@ def test_what_may_not_be_read(tmp_path: Path, closed: str) -> None:
 )
 def test_a_name_that_leads_nowhere(model: str, what: str) -> None:
     assert_refused(drydock("--model", model), what)
-
-
-Answer = tuple[int, Mapping[str, str], bytes]
-
-
-@contextmanager
-def hub(answers: Mapping[str, Answer]) -> Iterator[str]:
-    """A hub that answers by the end of the path; "" answers the rest."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found = next((answers[end] for end in answers if end and self.path.endswith(end)), None)
-            status, headers, body = found or answers.get("", (404, {}, b""))
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def ask(endpoint: str, home: Path) -> tuple[int, str]:
