@@ -76,7 +76,7 @@ def test_up_killed_in_the_middle_of_the_bootstrap_is_finished_by_the_next_up(
     before = audit.cloud(booting_cloud)
     stack.init()
 
-    kill_in_the_middle(stack.start("up", output=tmp_path / "up.log"), tmp_path / "up.log", "weights")
+    kill_in_the_middle(stack.start("up", output=tmp_path / "up.log"), tmp_path / "up.log", "command weights")
     stack.cancel()
     stack.up()
     voyage.check_answer(Cluster.from_outputs(stack.outputs()), *voyage.question_and_answer(stack_file))
