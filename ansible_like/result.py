@@ -11,19 +11,6 @@ Status = Literal["ok", "changed", "skipped", "failed"]
 
 
 @dataclass(frozen=True)
-class Event:
-    """Something happened in step ``index`` (from 1) of ``total`` on ``host``."""
-
-    host: str
-    index: int
-    total: int
-    title: str
-    status: EventStatus
-    detail: str = ""
-    """A progress line, or why the step is ok, changed, skipped or failed."""
-
-
-@dataclass(frozen=True)
 class OperationResult:
     """How one operation ended on one host. Secrets are masked in every text."""
 
@@ -37,6 +24,21 @@ class OperationResult:
     exit_code: int | None = None
     """Of the last command; None where none ran, or it was killed at its deadline."""
     duration_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something happened in step ``index`` (from 1) of ``total`` on ``host``."""
+
+    host: str
+    index: int
+    total: int
+    title: str
+    status: EventStatus
+    detail: str = ""
+    """A progress line, or why the step is ok, changed, skipped or failed."""
+    result: OperationResult | None = None
+    """How the step ended; None until then."""
 
 
 class EngineError(Exception):
@@ -77,6 +79,10 @@ class PythonMissing(EngineError):
 
 class SudoRefused(EngineError):
     """The user may not become root without a password."""
+
+
+class Interrupted(EngineError):
+    """The caller ended the run, with Ctrl-C for one, before this host had come to its end."""
 
 
 class HostBusy(EngineError):

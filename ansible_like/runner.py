@@ -23,6 +23,7 @@ from ansible_like.result import (
     Event,
     HostBusy,
     HostResult,
+    Interrupted,
     OperationResult,
     PythonMissing,
     StepFailed,
@@ -41,12 +42,14 @@ def apply(
     check: bool = False,
     connect_deadline_s: float = 300,
     on_event: Callable[[Event], None] | None = None,
+    on_result: Callable[[HostResult], None] | None = None,
     state_directory: str | None = None,
 ) -> dict[str, HostResult]:
     """Converge all hosts in parallel; the result is by the target's name, and no failure hides another.
 
-    ``check`` reports what would change, and changes nothing. ``on_event`` is called from the hosts' threads;
-    what it raises ends all hosts' runs and is raised here.
+    ``check`` reports what would change, and changes nothing. ``on_event`` is called from the hosts' threads,
+    and so is ``on_result`` when a host has come to its end, also after Ctrl-C; what they raise ends all
+    hosts' runs and is raised here.
     ``state_directory`` on the host holds the lock and the marks of a run that was killed: by default
     /var/lib/ansible_like, for a user who isn't root ~/.local/state/ansible_like.
     Raises BadPlay before anything is sent when a desired state can't be used; all else is in the results.
@@ -55,7 +58,10 @@ def apply(
     if not hosts:
         return {}
 
-    runs = [_HostRun(target, hosts[target], on_event or (lambda _: None)) for target in hosts]
+    runs = [
+        _HostRun(target, hosts[target], on_event or (lambda _: None), on_result or (lambda _: None))
+        for target in hosts
+    ]
     with ThreadPoolExecutor(max_workers=len(hosts), thread_name_prefix="host") as pool:
         try:
             futures = [pool.submit(run.outcome, connect_deadline_s, check, state_directory) for run in runs]
@@ -72,11 +78,16 @@ class _HostRun:
     """What the agent of one host says, turned into events and results."""
 
     def __init__(
-        self, target: Target, operations: Sequence[Operation], on_event: Callable[[Event], None]
+        self,
+        target: Target,
+        operations: Sequence[Operation],
+        on_event: Callable[[Event], None],
+        on_result: Callable[[HostResult], None],
     ) -> None:
         self._target = target
         self._operations = operations
         self._on_event = on_event
+        self._on_result = on_result
         self._at = "the agent was started"
         self._heard = False
         self._ended = False
@@ -89,16 +100,30 @@ class _HostRun:
         error: EngineError | None = None
         try:
             with Connection.open(self._target, connect_deadline_s, self._cancelled) as self._connection:
+                if (
+                    self._cancelled.is_set()
+                ):  # between the last attempt and now, when there was nothing to close
+                    raise self._interrupted()
                 self._lead(self._connection, check, state_directory)
         except EngineError as known:
-            error = known
-        return HostResult(self._target.name, tuple(self._results), error)
+            error = self._interrupted() if self._cancelled.is_set() else known
+        result = HostResult(self._target.name, tuple(self._results), error)
+        self._on_result(result)
+        return result
 
     def cancel(self) -> None:
         """End as soon as possible; the agent sees its channel close, and ends what it runs."""
         self._cancelled.set()
         if self._connection:
             self._connection.close()
+
+    def _interrupted(self) -> Interrupted:
+        moment = f"when {self._at}" if self._heard else "before its first step"
+        return Interrupted(
+            self._target.name,
+            f"the run was ended {moment}",
+            "run it again: it goes on where it stopped",
+        )
 
     def _lead(self, connection: Connection, check: bool, state_directory: str | None) -> None:
         """Send everything, and follow until the agent's last word. Raises EngineError."""
@@ -140,8 +165,8 @@ class _HostRun:
         title = self._operations[index].title
         total = len(self._operations)
 
-        def tell(status: Any, detail: str = "") -> None:
-            self._on_event(Event(self._target.name, index + 1, total, title, status, detail))
+        def tell(status: Any, detail: str = "", result: OperationResult | None = None) -> None:
+            self._on_event(Event(self._target.name, index + 1, total, title, status, detail, result))
 
         if "progress" in said:
             tell("progress", said["progress"])
@@ -153,7 +178,7 @@ class _HostRun:
                 title, **{name: value for name, value in said.items() if name != "index"}
             )
             self._results.append(result)
-            tell(result.status, result.why)
+            tell(result.status, result.why, result)
             if result.status == "failed":
                 self._ended = True
                 raise StepFailed(self._target.name, f"{index + 1} of {total}", result)
@@ -206,13 +231,14 @@ def _refuse_bad_plays(hosts: Mapping[Target, Sequence[Operation]]) -> None:
     names = [target.name for target in hosts]
     problems = [f"two hosts are called {name}" for name in sorted({n for n in names if names.count(n) > 1})]
     for target, operations in hosts.items():
-        problems += [f"{target.name}: {problem}" for problem in _problems(operations)]
+        problems += [f"{target.name}: {problem}" for problem in problems_of(operations)]
     if problems:
         who = names[0] if len(names) == 1 else f"{len(names)} hosts"
         raise BadPlay(who, "\n      ".join(["the desired state can't be used:", *problems]), "correct it")
 
 
-def _problems(operations: Sequence[Operation]) -> Iterator[str]:
+def problems_of(operations: Sequence[Operation]) -> Iterator[str]:
+    """What is wrong in the desired state of one host."""
     earlier: set[str] = set()
     titles: set[str] = set()
     for operation in operations:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from ansible_like.result import (
     HostBusy,
     HostKeyMismatch,
     HostResult,
+    Interrupted,
     PythonMissing,
     StepFailed,
     Unreachable,
@@ -94,6 +96,7 @@ def test_events_come_in_order_with_their_place(converge: Converge, place: Path) 
         ("node-0", f"file {place}/a"),
         ("node-0", "command weights"),
     }
+    assert [event.result and event.result.why for event in events] == [None, "new", None, None, "ran"]
 
 
 def test_no_failure_hides_another_nor_the_hosts_that_are_well(
@@ -180,14 +183,73 @@ def test_what_the_caller_raises_ends_all_hosts(sshd: Sshd, place: Path, tmp_path
         if event.status == "progress":
             raise KeyboardInterrupt
 
-    endless = Command(f"echo $$ > {place}/pid; echo PROGRESS up; sleep 1000; :", progress=True)
-    waits = {sshd.target("silent", port=free_port()): (endless,), sshd.target("runs"): (endless,)}
+    ended: dict[str, HostResult] = {}
+
+    def keep(result: HostResult) -> None:
+        ended[result.host] = result
+
+    endless = Command(
+        f"echo $$ > {place}/pid; echo PROGRESS up; sleep 1000; :", progress=True, name="endless"
+    )
+    done = own_file(place / "done", "")
+    waits = {sshd.target("silent", port=free_port()): (endless,), sshd.target("runs"): (done, endless)}
     with pytest.raises(KeyboardInterrupt):
-        apply(waits, on_event=stop, connect_deadline_s=1000, state_directory=str(tmp_path / "state"))
+        apply(
+            waits,
+            on_event=stop,
+            on_result=keep,
+            connect_deadline_s=1000,
+            state_directory=str(tmp_path / "state"),
+        )
+    assert str(ended["silent"].error).startswith("silent: the run was ended before its first step\n")
     # whoever holds the lock next knows that the first has ended all that it ran
     with Agent((), tmp_path / "state", lock_wait_s=30) as after:
         assert after.results() == []
     assert_gone(int((place / "pid").read_text()))
+
+
+def test_a_caller_s_interrupt_tells_how_far_each_host_came(
+    sshd: Sshd, place: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """It comes where the caller waits, not in a host's thread."""
+    waiting = Command("echo PROGRESS up; sleep 1000; :", progress=True, name="endless")
+    ended: list[HostResult] = []
+
+    def stop(event: Event) -> None:
+        if event.status == "progress":
+            ident = threading.main_thread().ident
+            assert ident
+            signal.pthread_kill(ident, signal.SIGINT)
+
+    # a suite started behind `&` has the shell's SIGINT ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+    with pytest.raises(KeyboardInterrupt):
+        apply(
+            {sshd.target(): (own_file(place / "done", ""), waiting)},
+            on_event=stop,
+            on_result=ended.append,
+            state_directory=str(tmp_path / "state"),
+        )
+    (result,) = ended
+    assert statuses(result) == ["changed"]
+    assert isinstance(result.error, Interrupted)
+    assert result.error.what == "the run was ended when step 2 of 2, command endless, was running"
+
+
+def test_a_result_comes_as_soon_as_its_host_has_ended(sshd: Sshd, place: Path, tmp_path: Path) -> None:
+    os.mkfifo(place / "fifo")
+    waits = Command(f"read line < {place}/fifo", name="waits")
+
+    def let_go(result: HostResult) -> None:
+        if result.host == "quick":
+            (place / "fifo").write_text("\n")
+
+    gone = sshd.target("quick", host_keys=())
+    results = apply(
+        {gone: (), sshd.target("slow"): (waits,)}, on_result=let_go, state_directory=str(tmp_path / "state")
+    )
+    assert results["slow"].ok
 
 
 def test_an_agent_that_is_killed_is_told_as_such(converge: Converge) -> None:
