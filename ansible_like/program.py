@@ -3,73 +3,73 @@
 from __future__ import annotations
 
 import functools
-import json
+import marshal
 import zlib
 from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
-# what a module needs stands before it
-MODULES: Final = (
-    "ansible_like.operations",
-    "ansible_like.agent.values",
-    "ansible_like.agent.processes",
-    "ansible_like.agent.host",
-    "ansible_like.agent.files",
-    "ansible_like.agent.packages",
-    "ansible_like.agent.users",
-    "ansible_like.agent.kernel",
-    "ansible_like.agent.services",
-    "ansible_like.agent.storage",
-    "ansible_like.agent.commands",
-    "ansible_like.agent.main",
-)
+HERE: Final = Path(__file__).parent
+START: Final = "ansible_like.agent.start"
 
 TOO_OLD: Final = 76
+# runs what the last run left compiled there, if that bears the seal that only this controller can make
 LOADER: Final = f"""\
-import os,sys,zlib
+import os,sys,zlib,marshal
 if sys.version_info<(3,8):sys.stderr.write(sys.version);sys.exit({TOO_OLD})
 def r(n):
  b=b""
  while len(b)<n:
-  c=os.read(0,n-len(b))
+  c=os.read(0,min(n-len(b),1<<20))
   if not c:sys.exit(1)
   b+=c
  return b
-exec(zlib.decompress(r(int(r(10)))))
-"""
-
-_START: Final = """\
-import sys,types
-for package in ("ansible_like","ansible_like.agent"):
-    sys.modules[package]=types.ModuleType(package)
-for name,source in MODULES:
-    module=types.ModuleType(name)
-    parent,_,last=name.rpartition(".")
-    sys.modules[name]=module
-    setattr(sys.modules[parent],last,module)
-    exec(compile(source,name,"exec"),module.__dict__)
-module.main()
+def f():return r(int(r(10)))
+k=r(64)
+d=marshal.loads(zlib.decompress(f()))
+p=f()
+o="~/.local/state/ansible_like"if os.geteuid()else"/var/lib/ansible_like"
+s=d["state_directory"]=d["state_directory"]or os.path.expanduser(o)
+try:
+ from _blake2 import blake2b
+ with open(s+"/agent","rb")as h:t=h.read(64);c=h.read()
+ if blake2b(sys.version.encode()+c,key=k).digest()!=t:raise ValueError
+ m=marshal.loads(c)
+except Exception:m=None
+n={{"__name__":"start"}}
+exec(marshal.loads(m["{START}"])if m else zlib.decompress(p),n)
+n["run"](m or n["install"](n["SOURCES"],k,s,not d["check"]),d)
 """
 
 ARGUMENTS: Final = ("python3", "-I", "-S", "-X", "utf8", "-c", LOADER)
 
 
-def payload(desired: Mapping[str, Any]) -> bytes:
-    """All that the loader and the agent read: the program, then the desired state, each a frame."""
-    return _frame(_program()) + _frame(json.dumps(desired).encode())
+def payload(desired: Mapping[str, Any], secret: bytes) -> bytes:
+    """All that the loader and the agent read: the seal's key, the desired state, the program.
+
+    ``secret`` is known to this controller alone; the key that is made of it is another one for each version
+    of the program. Version 2 of marshal is the one that every Python reads, and carries bytes as they are.
+    """
+    key = blake2b(_sources(), key=blake2b(secret).digest()).digest()
+    return key + _frame(zlib.compress(marshal.dumps(dict(desired), 2))) + _frame(_program())
+
+
+@functools.cache
+def _sources() -> bytes:
+    paths = (HERE / "operations.py", *sorted((HERE / "agent").glob("[!_]*.py")))
+    sources = {
+        ".".join(path.relative_to(HERE.parent).with_suffix("").parts): path.read_text(encoding="utf-8")
+        for path in paths
+    }
+    start = (HERE / "agent/start.py").read_text(encoding="utf-8")
+    return f"{start}\nSOURCES = {sources!r}\n".encode()
 
 
 @functools.cache
 def _program() -> bytes:
-    folder = Path(__file__).parent
-    sources = [
-        (name, (folder.parent / (name.replace(".", "/") + ".py")).read_text(encoding="utf-8"))
-        for name in MODULES
-    ]
-    return f"MODULES={sources!r}\n{_START}".encode()
+    return zlib.compress(_sources(), 9)
 
 
-def _frame(data: bytes) -> bytes:
-    packed = zlib.compress(data)
+def _frame(packed: bytes) -> bytes:
     return f"{len(packed):010d}".encode() + packed

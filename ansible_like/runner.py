@@ -138,7 +138,7 @@ class _HostRun:
         with connection.channel(command) as channel:
             # a program that could not start closes the channel under our hands, and says why on stderr
             with contextlib.suppress(OSError):
-                channel.sendall(program.payload(desired))
+                channel.sendall(program.payload(desired, self._target.private_key.encode()))
             for line in _lines(channel):
                 self._hear(line)
             if not self._ended:

@@ -6,7 +6,6 @@ import grp
 import os
 import pwd
 import stat
-from pathlib import Path
 from typing import NamedTuple
 
 from ansible_like.agent.values import (
@@ -50,10 +49,15 @@ def read_path(path: str, content: bool = False) -> PathFacts:
         mode=stat.S_IMODE(status.st_mode),
         owner=_user_name(status.st_uid),
         group=_group_name(status.st_gid),
-        content=Path(path).read_bytes() if content and kind == "file" else b"",
-        target=os.readlink(path) if kind == "link" else "",  # noqa: PTH115 - Python 3.8's Path has no readlink
+        content=_content(path) if content and kind == "file" else b"",
+        target=os.readlink(path) if kind == "link" else "",
         empty=kind != "directory" or not any(os.scandir(path)),
     )
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def read_file(op: File) -> PathFacts:

@@ -137,7 +137,7 @@ def _write_file(action: WriteFile) -> None:
 
 def _set_attributes(path: str, mode: int, owner: str, group: str) -> None:
     os.chown(path, _user_id(owner), _group_id(group), follow_symlinks=False)
-    os.chmod(path, mode)  # noqa: PTH101 - beside chown, which pathlib doesn't have; after it, as it clears setuid
+    os.chmod(path, mode)
 
 
 def _user_id(name: str) -> int:

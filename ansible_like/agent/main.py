@@ -8,8 +8,7 @@ import json
 import os
 import signal
 import time
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,16 +44,15 @@ HANDLERS: dict[type[Any], Handler] = {
 }
 
 
-def main() -> None:
-    """Read the desired state from the channel, converge, say how it went."""
+def main(desired: Mapping[str, Any]) -> None:
+    """Converge to the desired state that came over the channel, and say how it went."""
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _stop)
     os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/local/sbin:/usr/sbin:/sbin"
     os.umask(0o022)
-    desired = json.loads(zlib.decompress(_read_frame()))
     steps = [operations.decode(wire) for wire in desired["operations"]]
     channel = Channel(_secrets_of(steps))
-    state = Path(desired["state_directory"] or _default_state_directory())
+    state = Path(desired["state_directory"])
     try:
         if desired["check"]:
             Convergence(steps, state, channel, check=True).lead()
@@ -76,7 +74,7 @@ class Channel:
         masked = {
             name: self.mask(value) if isinstance(value, str) else value for name, value in event.items()
         }
-        line = json.dumps(masked).encode() + b"\n"
+        line = json_line(masked)
         try:
             while line:
                 line = line[os.write(1, line) :]
@@ -87,6 +85,21 @@ class Channel:
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         return text
+
+
+def json_line(values: Mapping[str, Any]) -> bytes:
+    """A flat object; ``json`` would take longer to load than a run without changes takes."""
+    try:
+        from _json import encode_basestring_ascii as quoted  # noqa: PLC0415 - that which json itself uses
+    except ImportError:
+        from json import dumps as quoted  # noqa: PLC0415
+
+    def text(value: Any) -> str:
+        if isinstance(value, str):
+            return str(quoted(value))
+        return {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
+
+    return f"{{{', '.join(f'{text(name)}: {text(value)}' for name, value in values.items())}}}\n".encode()
 
 
 class Convergence:
@@ -183,7 +196,8 @@ class Pending:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._titles: set[str] = set(json.loads(path.read_text()))
+            text = path.read_text()
+            self._titles: set[str] = set(json.loads(text))
         except (OSError, ValueError):
             self._titles = set()
 
@@ -256,28 +270,6 @@ def _secrets_of(steps: list[Operation]) -> list[str]:
     values = [line.split("=", 1)[1].strip("\"' ") for line in lines if "=" in line]
     long_enough = {text for text in (*texts, *lines, *values) if len(text) >= SHORTEST_SECRET}
     return sorted(long_enough, key=len, reverse=True)
-
-
-def _default_state_directory() -> str:
-    if os.geteuid() == 0:
-        return "/var/lib/ansible_like"
-    return str(Path("~/.local/state/ansible_like").expanduser())
-
-
-def _read_frame() -> bytes:
-    """One frame of the controller: its length in ten digits, then as many bytes."""
-    return _read_exactly(int(_read_exactly(10)))
-
-
-def _read_exactly(count: int) -> bytes:
-    parts: list[bytes] = []
-    while count:
-        part = os.read(processes.CONTROLLER, min(count, 1 << 20))
-        if not part:
-            raise SystemExit("the controller went away before it had sent everything")
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
 
 
 def _stop(*_: object) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from ansible_like.agent import host
 from ansible_like.agent.values import Action, Plan, Refused, Run, nothing
 from ansible_like.operations import Package
 
-LISTS = Path("/var/lib/apt/lists")
+LISTS = "/var/lib/apt/lists"
 LISTS_GROW_OLD_S = 86400
 INSTALL_S = 1800  # beside the wait for the lock: a mirror at 1 MB/s brings the largest of our sets in it
 QUIET = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8", "NEEDRESTART_MODE": "l"}
@@ -33,13 +33,13 @@ def read(op: Package) -> PackageFacts:
         ("dpkg-query", "--show", "--showformat=${Package}\\t${db:Status-Status}\\t${Version}\\n", *names)
     )
     rows = [line.split("\t") for line in query.stdout.splitlines()]
-    lists = [path.stat().st_mtime for path in LISTS.glob("*_Packages*")] if LISTS.is_dir() else []
-    updates = Path("/var/lib/dpkg/updates")
+    has_lists = os.path.isdir(LISTS) and any("_Packages" in name for name in os.listdir(LISTS))
+    updates = "/var/lib/dpkg/updates"
     return PackageFacts(
         has_apt=query.exit_code != 127,
         installed={name: version for name, status, version in rows if status == "installed"},
-        interrupted=updates.is_dir() and any(path.name.isdigit() for path in updates.iterdir()),
-        lists_age_s=max(0.0, time.time() - LISTS.stat().st_mtime) if lists else None,
+        interrupted=os.path.isdir(updates) and any(name.isdigit() for name in os.listdir(updates)),
+        lists_age_s=max(0.0, time.time() - os.stat(LISTS).st_mtime) if has_lists else None,
     )
 
 

@@ -32,6 +32,7 @@ class Agent:
         check: bool = False,
         lock_wait_s: float = 0,
         python: str = "python3",
+        secret: str = "secret",  # noqa: S107
         environment: Mapping[str, str] | None = None,
     ) -> None:
         desired = {
@@ -49,7 +50,7 @@ class Agent:
             env={**os.environ, **(environment or {})},
         )
         assert self.process.stdin
-        self.process.stdin.write(program.payload(desired))
+        self.process.stdin.write(program.payload(desired, secret.encode()))
         self.process.stdin.flush()
 
     def event(self) -> dict[str, Any]:

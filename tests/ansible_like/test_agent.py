@@ -294,7 +294,7 @@ def test_a_change_is_acted_on_also_after_the_run_was_killed_in_between(place: Pa
     with Agent((conf, act), state) as again:
         assert statuses(again.results()) == ["ok", "ok"]
     assert (place / "acts").read_text() == "acted\n"
-    assert sorted(path.name for path in state.iterdir()) == ["lock"]
+    assert sorted(path.name for path in state.iterdir()) == ["agent", "lock"]
 
 
 def test_a_change_whose_consequence_failed_is_still_to_be_acted_on(place: Path, state: Path) -> None:
