@@ -16,6 +16,7 @@ MODULES: Final = (
     "ansible_like.agent.processes",
     "ansible_like.agent.host",
     "ansible_like.agent.files",
+    "ansible_like.agent.lines",
     "ansible_like.agent.packages",
     "ansible_like.agent.users",
     "ansible_like.agent.kernel",

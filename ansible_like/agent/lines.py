@@ -1,0 +1,136 @@
+"""Single lines of files that are somebody else's: configuration lines and authorized keys."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+from typing import NamedTuple
+
+from ansible_like.agent import files
+from ansible_like.agent.values import Action, MakeDirectory, Plan, Refused, SetAttributes, WriteFile, nothing
+from ansible_like.operations import AuthorizedKey, LineInFile
+
+KEY = re.compile(r"(?:^|\s)((?:sk-)?(?:ssh|ecdsa)-\S+\s+AAAA\S+)")
+QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
+
+
+class KeyFacts(NamedTuple):
+    home: str | None
+    """None: there is no such user."""
+    group: str
+    folder: files.PathFacts
+    file: files.PathFacts
+
+
+def read_line(op: LineInFile) -> files.PathFacts:
+    return files.read_path(op.path, content=True)
+
+
+def plan_line(op: LineInFile, facts: files.PathFacts) -> Plan:
+    if facts.kind == "absent":
+        if not op.present:
+            return nothing(f"there is no {op.path}")
+        raise Refused(f"there is no {op.path}: make it with File before this step")
+    if facts.kind != "file":
+        where = f" to {facts.target}: name that file" if facts.kind == "link" else ""
+        raise Refused(f"{op.path} is a {facts.kind}{where}, and not a file that has lines")
+    wanted, pattern = _bytes(op.line), re.compile(op.replaces) if op.replaces else None
+    lines = facts.content.decode("utf-8", "surrogateescape").split("\n")
+    places = [
+        index
+        for index, line in enumerate(lines)
+        if _bytes(line) == wanted or (pattern and line and pattern.search(line))
+    ]
+    content = _bytes(_edited(lines, places, op.line if op.present else None))
+    if content == facts.content:
+        return nothing("the line is there" if op.present else "no such line")
+    gone = [lines[place] for place in places if not op.present or _bytes(lines[place]) != wanted]
+    shown = [*(f"- {line}" for line in gone), *([f"+ {op.line}"] if op.present else [])]
+    diff = f"± {op.path}: the line is secret and not shown" if op.secret else "\n".join(shown)
+    write = WriteFile(op.path, content, facts.mode, facts.owner, facts.group)
+    return Plan((write,), "line", diff.encode("utf-8", "replace").decode())
+
+
+def read_key(op: AuthorizedKey) -> KeyFacts:
+    try:
+        entry = pwd.getpwnam(op.user)
+    except KeyError:
+        return KeyFacts(None, "", files.PathFacts(), files.PathFacts())
+    folder = os.path.join(entry.pw_dir, ".ssh")  # noqa: PTH118 - a str is what the actions take
+    return KeyFacts(
+        entry.pw_dir if os.path.isdir(entry.pw_dir) else "",  # noqa: PTH112
+        files.group_name(entry.pw_gid),
+        files.read_path(folder),
+        files.read_path(f"{folder}/authorized_keys", content=True),
+    )
+
+
+def plan_key(op: AuthorizedKey, facts: KeyFacts) -> Plan:
+    key = _identity(op.key)
+    if key is None:
+        raise Refused("it is not a line of authorized_keys: options, type, key, comment")
+    if facts.home is None:
+        raise Refused(f"no user {op.user!r} on this host: make it with User before this step")
+    folder = f"{facts.home}/.ssh"
+    path = f"{folder}/authorized_keys"
+    # the user could point root's hand elsewhere with a link
+    for place, found, kind in ((folder, facts.folder, "directory"), (path, facts.file, "file")):
+        if found.kind not in ("absent", kind):
+            raise Refused(f"{place} is a {found.kind}, not a {kind}: remove it")
+    lines = facts.file.content.decode("utf-8", "surrogateescape").split("\n")
+    blob = key[1]
+    places = [index for index, line in enumerate(lines) if (_identity(line) or ("", ""))[1] == blob]
+    if not op.present:
+        if not places:
+            return nothing("no such key")
+        content = _bytes(_edited(lines, places, None))
+        write = WriteFile(path, content, facts.file.mode, facts.file.owner, facts.file.group)
+        return Plan((write,), "key", f"- {op.title}")
+    if not facts.home:
+        raise Refused(f"{op.user} has no home directory: make it with Directory before this step")
+    actions: list[Action] = []
+    diffs: list[str] = []
+    if facts.folder.kind == "absent":
+        actions.append(MakeDirectory(folder, 0o700, op.user, facts.group))
+        diffs.append(f"+ {folder}/")
+    elif (facts.folder.mode, facts.folder.owner) != (0o700, op.user):
+        actions.append(SetAttributes(folder, 0o700, op.user, facts.group))
+        diffs.append(f"± mode and owner of {folder}")
+    if [_identity(lines[place]) for place in places] != [key]:
+        content = _bytes(_edited(lines, places, op.key.strip()))
+        actions.append(WriteFile(path, content, 0o600, op.user, facts.group))
+        diffs += [*("- " + lines[place] for place in places), f"+ {op.key.strip()}"]
+    elif (facts.file.mode, facts.file.owner) != (0o600, op.user):
+        actions.append(SetAttributes(path, 0o600, op.user, facts.group))
+        diffs.append(f"± mode and owner of {path}")
+    if not actions:
+        return nothing("the key is there, and only its user may write it")
+    return Plan(tuple(actions), "key, mode or owner", "\n".join(diffs))
+
+
+def _identity(line: str) -> tuple[str, str] | None:
+    """Options and key of a line; None where it has none. Quoted options may look like keys, so they wait."""
+    bare = QUOTED.sub(lambda quoted: "_" * len(quoted.group()), line)
+    found = KEY.search(bare)
+    if not found or line.lstrip().startswith("#"):
+        return None
+    return line[: found.start(1)].strip(), " ".join(found.group(1).split())
+
+
+def _edited(lines: list[str], places: list[int], line: str | None) -> str:
+    """The lines without those at the places, and with the line at the first of them, or else at the end.
+
+    ``lines`` is a text split at its newlines, so its last one is empty where the text ends with a newline.
+    """
+    kept = [each for index, each in enumerate(lines) if index not in places]
+    if line is not None and places:
+        kept.insert(places[0], line)
+    elif line is not None:
+        kept[-1:] = [*([kept[-1]] if kept[-1] else []), line, ""]
+    touches_the_end = bool(places) and places[-1] == len(lines) - 1
+    return "\n".join(kept) + ("\n" if touches_the_end and kept and kept[-1] and line is not None else "")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
