@@ -36,15 +36,15 @@ def plan_line(op: LineInFile, facts: files.PathFacts) -> Plan:
         where = f" to {facts.target}: name that file" if facts.kind == "link" else ""
         raise Refused(f"{op.path} is a {facts.kind}{where}, and not a file that has lines")
     wanted, pattern = _bytes(op.line), re.compile(op.replaces) if op.replaces else None
-    lines = facts.content.decode("utf-8", "surrogateescape").split("\n")
+    lines, ended = _lines(facts.content)
     places = [
         index
         for index, line in enumerate(lines)
-        if _bytes(line) == wanted or (pattern and line and pattern.search(line))
+        if _bytes(line) == wanted or (pattern and pattern.search(line))
     ]
-    content = _bytes(_edited(lines, places, op.line if op.present else None))
-    if content == facts.content:
+    if [_bytes(lines[place]) for place in places] == ([wanted] if op.present else []):
         return nothing("the line is there" if op.present else "no such line")
+    content = _edited(lines, ended, places, op.line if op.present else None)
     gone = [lines[place] for place in places if not op.present or _bytes(lines[place]) != wanted]
     shown = [*(f"- {line}" for line in gone), *([f"+ {op.line}"] if op.present else [])]
     diff = f"± {op.path}: the line is secret and not shown" if op.secret else "\n".join(shown)
@@ -78,13 +78,13 @@ def plan_key(op: AuthorizedKey, facts: KeyFacts) -> Plan:
     for place, found, kind in ((folder, facts.folder, "directory"), (path, facts.file, "file")):
         if found.kind not in ("absent", kind):
             raise Refused(f"{place} is a {found.kind}, not a {kind}: remove it")
-    lines = facts.file.content.decode("utf-8", "surrogateescape").split("\n")
+    lines, ended = _lines(facts.file.content)
     blob = key[1]
     places = [index for index, line in enumerate(lines) if (_identity(line) or ("", ""))[1] == blob]
     if not op.present:
         if not places:
             return nothing("no such key")
-        content = _bytes(_edited(lines, places, None))
+        content = _edited(lines, ended, places, None)
         write = WriteFile(path, content, facts.file.mode, facts.file.owner, facts.file.group)
         return Plan((write,), "key", f"- {op.title}")
     if not facts.home:
@@ -98,7 +98,7 @@ def plan_key(op: AuthorizedKey, facts: KeyFacts) -> Plan:
         actions.append(SetAttributes(folder, 0o700, op.user, facts.group))
         diffs.append(f"± mode and owner of {folder}")
     if [_identity(lines[place]) for place in places] != [key]:
-        content = _bytes(_edited(lines, places, op.key.strip()))
+        content = _edited(lines, ended, places, op.key.strip())
         actions.append(WriteFile(path, content, 0o600, op.user, facts.group))
         diffs += [*("- " + lines[place] for place in places), f"+ {op.key.strip()}"]
     elif (facts.file.mode, facts.file.owner) != (0o600, op.user):
@@ -118,18 +118,20 @@ def _identity(line: str) -> tuple[str, str] | None:
     return line[: found.start(1)].strip(), " ".join(found.group(1).split())
 
 
-def _edited(lines: list[str], places: list[int], line: str | None) -> str:
-    """The lines without those at the places, and with the line at the first of them, or else at the end.
+def _lines(content: bytes) -> tuple[list[str], bool]:
+    """The lines, and whether the last of them ends with a newline, as it should."""
+    lines = content.decode("utf-8", "surrogateescape").split("\n")
+    ended = lines[-1] == ""
+    return (lines[:-1] if ended else lines), ended
 
-    ``lines`` is a text split at its newlines, so its last one is empty where the text ends with a newline.
-    """
+
+def _edited(lines: list[str], ended: bool, places: list[int], line: str | None) -> bytes:
+    """The lines without those at the places, and with the line at the first of them, or else at the end."""
     kept = [each for index, each in enumerate(lines) if index not in places]
-    if line is not None and places:
-        kept.insert(places[0], line)
-    elif line is not None:
-        kept[-1:] = [*([kept[-1]] if kept[-1] else []), line, ""]
-    touches_the_end = bool(places) and places[-1] == len(lines) - 1
-    return "\n".join(kept) + ("\n" if touches_the_end and kept and kept[-1] and line is not None else "")
+    if line is not None:
+        kept.insert(places[0] if places else len(kept), line)
+    touches_the_end = not places or places[-1] == len(lines) - 1
+    return _bytes("\n".join(kept) + ("\n" if kept and (ended or touches_the_end) else ""))
 
 
 def _bytes(text: str) -> bytes:

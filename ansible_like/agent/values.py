@@ -25,7 +25,7 @@ class Run(NamedTuple):
     """The systemd unit whose journal tells why the command failed."""
     retries: int = 0
     """How often it is run again after an exit code that is not allowed."""
-    retry_delay_s: float = 0
+    retry_delay_s: float = 5
     directory: str = "/"
     user: str | None = None
     """Who runs it; None: who we are."""
