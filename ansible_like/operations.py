@@ -130,6 +130,76 @@ class Sysctl:
 
 
 @dataclass(frozen=True)
+class LineInFile:
+    """One line that a file has once, or not at all; the file is there already, its mode and owner stay.
+
+    ``replaces``: a regular expression (``re.search``) of the lines in whose place it stands; all of them go.
+    ``secret`` keeps the lines out of titles, diffs, outputs and ``repr``.
+    """
+
+    path: str
+    line: str = field(repr=False)
+    present: bool = True
+    replaces: str | None = None
+    secret: bool = False
+
+    @property
+    def title(self) -> str:
+        return f"line in {self.path}: {(self.replaces or 'a secret') if self.secret else self.line}"
+
+
+@dataclass(frozen=True)
+class AuthorizedKey:
+    """A line of the user's ~/.ssh/authorized_keys, known by its key and options, whatever its comment."""
+
+    user: str
+    key: str
+    present: bool = True
+
+    @property
+    def title(self) -> str:
+        words = [word for word in self.key.split() if not word.startswith("AAAA")]
+        blob = next((word for word in self.key.split() if word.startswith("AAAA")), "")
+        return f"authorized key of {self.user}: {' '.join([*words[-2:], '…' + blob[-8:]])}"
+
+
+@dataclass(frozen=True)
+class KernelModule:
+    """A kernel module, loaded now and at every boot.
+
+    ``tolerate_missing``: one that this kernel does not have or does not let us load (a container) is reported
+    as skipped instead of failed.
+    """
+
+    name: str
+    tolerate_missing: bool = False
+
+    @property
+    def path(self) -> str:
+        return f"/etc/modules-load.d/{self.name}.conf"
+
+    @property
+    def title(self) -> str:
+        return f"kernel module {self.name}"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Lines of /etc/security/limits.d/NAME.conf, such as ``* soft nofile 65536``; for later logins."""
+
+    name: str
+    lines: tuple[str, ...]
+
+    @property
+    def path(self) -> str:
+        return f"/etc/security/limits.d/{self.name}.conf"
+
+    @property
+    def title(self) -> str:
+        return f"limits {self.name}"
+
+
+@dataclass(frozen=True)
 class Service:
     """A systemd unit that runs and starts at boot, or not (None: as it is).
 
@@ -187,6 +257,9 @@ class Command:
     so let it only read), ``when_changed`` (runs only if one of these earlier operations changed).
     ``progress``: each line of stdout that starts with ``PROGRESS `` becomes a progress event.
     ``secret_stdin`` is given on stdin and masked in all output. What the command leaves running is killed.
+    ``retries``: how often it is run again, ``retry_delay_s`` apart, while its exit code is not allowed; a run
+    that was killed at ``deadline_s`` is not repeated.
+    ``user`` and ``directory`` hold for the guard too; only root may run it as another user.
     """
 
     argv: tuple[str, ...] | str
@@ -198,6 +271,10 @@ class Command:
     progress: bool = False
     when_changed: tuple[str, ...] = ()
     secret_stdin: str | None = field(default=None, repr=False)
+    retries: int = 0
+    retry_delay_s: float = 5
+    directory: str = "/"
+    user: str | None = None
     name: str = ""
     """What the title says in place of the command's first line."""
 
@@ -212,20 +289,26 @@ class Command:
 
 @dataclass(frozen=True)
 class WaitFor:
-    """Waits until a TCP port listens, a path exists and a unit is active (all that are given)."""
+    """Waits until a TCP port listens, a path exists, a unit is active and a URL answers (all that are given).
+
+    The URL has answered when its HTTP status is ``status``, or where that is None any from 200 to 399.
+    """
 
     port: int | None = None
     address: str = "127.0.0.1"
     path: str | None = None
     unit: str | None = None
+    url: str | None = field(default=None, repr=False)
+    status: int | None = None
     deadline_s: float = 60
 
     @property
     def title(self) -> str:
+        url = f"url {masked_url(self.url)}" if self.url else None
         port = f"port {self.address}:{self.port}" if self.port is not None else None
         path = f"path {self.path}" if self.path else None
         unit = f"unit {self.unit}" if self.unit else None
-        return "wait for " + ", ".join(what for what in (port, path, unit) if what)
+        return "wait for " + ", ".join(what for what in (port, path, unit, url) if what)
 
 
 Operation = Union[  # noqa: UP007 - evaluated, and Python 3.8 has no X | Y
@@ -237,6 +320,10 @@ Operation = Union[  # noqa: UP007 - evaluated, and Python 3.8 has no X | Y
     Group,
     User,
     Sysctl,
+    LineInFile,
+    AuthorizedKey,
+    KernelModule,
+    Limits,
     Service,
     Mount,
     InstanceStore,
@@ -255,6 +342,10 @@ KINDS: dict[str, type[Any]] = {
         Group,
         User,
         Sysctl,
+        LineInFile,
+        AuthorizedKey,
+        KernelModule,
+        Limits,
         Service,
         Mount,
         InstanceStore,
@@ -268,6 +359,32 @@ def names_of(operation: Operation) -> tuple[str, ...]:
     """What a later operation may call this one by: its title, its path, its unit."""
     called = (getattr(operation, "path", None), getattr(operation, "unit", None))
     return (operation.title, *(name for name in called if name))
+
+
+def masked_url(url: str) -> str:
+    """Without what may be secret in it: user and password, query and fragment."""
+    scheme, separator, rest = url.partition("://")
+    place = rest.replace("#", "?").partition("?")[0]
+    authority, slash, path = place.partition("/")
+    more = "?…" if len(place) < len(rest) else ""
+    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}{more}"
+
+
+def secrets_of(operation: Operation) -> tuple[str, ...]:
+    """The texts of it that must not come back from the host."""
+    if isinstance(operation, Command):
+        return (operation.secret_stdin,) if operation.secret_stdin else ()
+    if isinstance(operation, WaitFor) and operation.url:
+        rest = operation.url.partition("://")[2]
+        user = rest.partition("/")[0].rpartition("@")[0]
+        return (user, user.partition(":")[2], rest.partition("?")[2])
+    if isinstance(operation, LineInFile) and operation.secret:
+        return (operation.line,)
+    return (
+        (operation.data.decode("utf-8", "replace"),)
+        if isinstance(operation, File) and operation.secret
+        else ()
+    )
 
 
 def references_of(operation: Operation) -> tuple[str, ...]:

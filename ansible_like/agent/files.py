@@ -48,7 +48,7 @@ def read_path(path: str, content: bool = False) -> PathFacts:
         kind=kind,
         mode=stat.S_IMODE(status.st_mode),
         owner=_user_name(status.st_uid),
-        group=_group_name(status.st_gid),
+        group=group_name(status.st_gid),
         content=_content(path) if content and kind == "file" else b"",
         target=os.readlink(path) if kind == "link" else "",
         empty=kind != "directory" or not any(os.scandir(path)),
@@ -142,7 +142,7 @@ def _user_name(number: int) -> str:
         return str(number)
 
 
-def _group_name(number: int) -> str:
+def group_name(number: int) -> str:
     try:
         return grp.getgrgid(number).gr_name
     except KeyError:

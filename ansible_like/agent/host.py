@@ -9,6 +9,7 @@ import pwd
 import shutil
 import socket
 import stat
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from ansible_like.agent.values import (
     AwaitPath,
     AwaitPort,
     AwaitUnit,
+    AwaitUrl,
     Completed,
     MakeDirectory,
     MakeLink,
@@ -30,8 +32,10 @@ from ansible_like.agent.values import (
     Tolerated,
     WriteFile,
 )
+from ansible_like.operations import masked_url
 
 POLL_S = 0.2
+ANSWER_S = 5
 LOCK_RETRY_S = 2.0
 LOCKED = ("Could not get lock", "Unable to acquire the dpkg frontend lock", "Unable to lock directory")
 
@@ -58,6 +62,8 @@ def perform(action: Action, on_line: Callable[[str], None]) -> Completed | None:
             _await_unit(action)
         elif isinstance(action, AwaitPort):
             _await_port(action)
+        elif isinstance(action, AwaitUrl):
+            _await_url(action)
         else:
             _await_path(action)
     except (OSError, KeyError) as error:
@@ -67,10 +73,10 @@ def perform(action: Action, on_line: Callable[[str], None]) -> Completed | None:
     return None
 
 
-def read(argv: tuple[str, ...], deadline_s: float = 60) -> Completed:
+def read(argv: tuple[str, ...], directory: str = "/", user: str | None = None) -> Completed:
     """A command that only reads, for facts; one that isn't there ends as in a shell, with exit code 127."""
     try:
-        return processes.run(Run(argv, deadline_s=deadline_s, environment={"LC_ALL": "C"}))
+        return processes.run(Run(argv, environment={"LC_ALL": "C"}, directory=directory, user=user))
     except FileNotFoundError:
         return Completed(127, "", f"{argv[0]}: not found", 0.0)
 
@@ -84,12 +90,46 @@ def unit_state(unit: str) -> str:
     return read(("systemctl", "show", "--property=ActiveState", "--value", unit)).stdout.strip()
 
 
-def port_listens(address: str, port: int) -> bool:
+def port_fault(address: str, port: int) -> str:
+    """Why nothing listens there; empty: something does."""
     try:
-        with socket.create_connection((address, port), timeout=2):
-            return True
-    except OSError:
-        return False
+        with socket.create_connection((address, port), timeout=ANSWER_S):
+            return ""
+    except OSError as error:
+        return _reason(error)
+
+
+def url_fault(url: str, status: int | None) -> str:
+    """What the URL answers instead of the wanted status; empty: as wanted. A redirection is not followed."""
+    import base64  # noqa: PLC0415 - with what follows 60 ms that only this needs
+    import http.client  # noqa: PLC0415
+    import urllib.parse  # noqa: PLC0415
+
+    parts = urllib.parse.urlsplit(url)
+    secure = parts.scheme == "https"
+    connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+    place = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
+    headers = {}
+    if parts.username is not None:
+        user = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
+        headers["Authorization"] = "Basic " + base64.b64encode(user.encode()).decode()
+    try:
+        connection = connect(parts.hostname or "", parts.port, timeout=ANSWER_S)
+        try:
+            connection.request("GET", place, headers=headers)
+            answer = connection.getresponse()
+        finally:
+            connection.close()
+    except OSError as error:
+        return _reason(error)
+    except http.client.HTTPException as error:
+        return f"no HTTP: {type(error).__name__}"
+    wanted = 200 <= answer.status < 400 if status is None else answer.status == status
+    return "" if wanted else f"HTTP status {answer.status} {answer.reason}".rstrip()
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error) or type(error).__name__).lower()
 
 
 def _run(action: Run, on_line: Callable[[str], None]) -> Completed:
@@ -99,21 +139,30 @@ def _run(action: Run, on_line: Callable[[str], None]) -> Completed:
 
     deed = " ".join(action.argv)
     patient_until = time.monotonic() + action.lock_timeout_s
+    tries = 1
     while True:
         try:
             done = processes.run(action, progress if action.progress else None)
-        except OSError as error:
+        except (OSError, subprocess.SubprocessError) as error:
             raise ActionFailed(deed, 127, f"cannot be started: {error}") from error
         if done.exit_code in action.ok_codes:
             return done
-        locked = any(sign in done.stderr for sign in LOCKED)
-        if not locked or time.monotonic() >= patient_until:
+        if any(sign in done.stderr for sign in LOCKED) and time.monotonic() < patient_until:
+            processes.pause(LOCK_RETRY_S)
+        elif done.exit_code is not None and tries <= action.retries:
+            left = action.retries - tries + 1
+            on_line(f"exit code {done.exit_code}; again in {action.retry_delay_s:g} s, {left} more at most")
+            processes.pause(action.retry_delay_s)
+            tries += 1
+        else:
             break
-        processes.pause(LOCK_RETRY_S)
+    if action.tolerated:
+        raise Tolerated(f"{deed}: {done.last_lines or 'failed'}")
     if done.exit_code is None:
         ending = f"did not end within {action.deadline_s:g} s and was killed"
         raise ActionFailed(deed, None, f"{ending}\n{done.last_lines}".strip() + _journal(action.unit))
-    raise ActionFailed(deed, done.exit_code, done.last_lines + _journal(action.unit))
+    often = f"tried {tries} times\n" if tries > 1 else ""
+    raise ActionFailed(deed, done.exit_code, often + done.last_lines + _journal(action.unit))
 
 
 def _write_file(action: WriteFile) -> None:
@@ -200,10 +249,23 @@ def _journal(unit: str) -> str:
 
 
 def _await_port(action: AwaitPort) -> None:
+    _await(action, lambda: port_fault(action.address, action.port), "nothing listens")
+
+
+def _await_url(action: AwaitUrl) -> None:
+    _await(action, lambda: url_fault(action.url, action.status), "no such answer")
+
+
+def _await(action: AwaitPort | AwaitUrl, fault_now: Callable[[], str], missing: str) -> None:
     until = time.monotonic() + action.deadline_s
-    while not port_listens(action.address, action.port):
+    while True:
+        fault = fault_now()
+        if not fault:
+            return
         if time.monotonic() >= until:
-            raise ActionFailed(_deed(action), None, f"nothing listens after {action.deadline_s:g} s")
+            raise ActionFailed(
+                _deed(action), None, f"{missing} after {action.deadline_s:g} s; last seen: {fault}"
+            )
         processes.pause(POLL_S)
 
 
@@ -220,6 +282,8 @@ def _deed(action: Action) -> str:
     if isinstance(action, (AwaitUnit, AwaitPort, AwaitPath)):
         what = action.unit if isinstance(action, AwaitUnit) else getattr(action, "path", None)
         return f"wait for {what or '{}:{}'.format(*action)}"
+    if isinstance(action, AwaitUrl):
+        return f"wait for {masked_url(action.url)}"
     if isinstance(action, SetKernel):
         return f"set {action.key} = {action.value}"
     words = {

@@ -1,14 +1,15 @@
-"""Kernel settings."""
+"""Kernel settings and modules, and the limits of logins."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from ansible_like.agent import files, host
-from ansible_like.agent.values import Action, Plan, Refused, SetKernel
-from ansible_like.operations import File, Sysctl
+from ansible_like.agent.values import Action, Plan, Refused, Run, SetKernel, nothing
+from ansible_like.operations import File, KernelModule, Limits, Sysctl
 
 
 class KeyFacts(NamedTuple):
@@ -55,3 +56,46 @@ def _read_key(key: str) -> KeyFacts:
     except OSError:
         return KeyFacts(None, writable=False)
     return KeyFacts(value, os.access(path, os.W_OK))
+
+
+class ModuleFacts(NamedTuple):
+    file: files.PathFacts
+    loaded: bool
+    fault: str = ""
+    """Why modprobe could not load it, where it isn't loaded."""
+
+
+def read_module(op: KernelModule) -> ModuleFacts:
+    file = files.read_path(op.path, content=True)
+    if Path("/sys/module", op.name.replace("-", "_")).exists():
+        return ModuleFacts(file, loaded=True)
+    tried = host.read(("modprobe", "--dry-run", "--verbose", op.name))
+    if tried.exit_code != 0:
+        return ModuleFacts(file, loaded=False, fault=tried.last_lines or f"exit code {tried.exit_code}")
+    # a module of the kernel itself need not be in /sys/module, and modprobe has nothing to do for it
+    return ModuleFacts(file, loaded=not tried.stdout.replace("builtin", "").split())
+
+
+def plan_module(op: KernelModule, facts: ModuleFacts) -> Plan:
+    if facts.fault and op.tolerate_missing:
+        # nothing at boot either: systemd-modules-load.service would fail
+        return Plan(why=f"this kernel has no module {op.name} ({facts.fault})", skipped=True)
+    if facts.fault:
+        raise Refused(
+            f"this kernel has no module {op.name} ({facts.fault}):"
+            " install its package, or set tolerate_missing where a container is fine"
+        )
+    persist = files.plan_file(File(op.path, f"{op.name}\n"), facts.file)
+    load = () if facts.loaded else (Run(("modprobe", op.name), tolerated=op.tolerate_missing),)
+    diffs = [each for each in (persist.diff, "" if facts.loaded else f"+ loaded {op.name}") if each]
+    if not diffs:
+        return nothing("loaded, now and at boot")
+    return Plan((*persist.actions, *load), "not loaded" if load else "not loaded at boot", "\n".join(diffs))
+
+
+def read_limits(op: Limits) -> files.PathFacts:
+    return files.read_path(op.path, content=True)
+
+
+def plan_limits(op: Limits, facts: files.PathFacts) -> Plan:
+    return files.plan_file(File(op.path, "".join(f"{line}\n" for line in op.lines)), facts)

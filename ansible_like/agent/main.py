@@ -13,7 +13,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible_like import operations
-from ansible_like.agent import commands, files, host, kernel, packages, processes, services, storage, users
+from ansible_like.agent import (
+    commands,
+    files,
+    host,
+    kernel,
+    lines,
+    packages,
+    processes,
+    services,
+    storage,
+    users,
+)
 from ansible_like.agent.values import ActionFailed, Completed, ControllerGone, Plan, Refused, Tolerated
 from ansible_like.operations import Operation, names_of, references_of
 
@@ -36,6 +47,10 @@ HANDLERS: dict[type[Any], Handler] = {
     operations.Group: Handler(users.read_group, users.plan_group),
     operations.User: Handler(users.read_user, users.plan_user),
     operations.Sysctl: Handler(kernel.read, kernel.plan),
+    operations.LineInFile: Handler(lines.read_line, lines.plan_line),
+    operations.AuthorizedKey: Handler(lines.read_key, lines.plan_key),
+    operations.KernelModule: Handler(kernel.read_module, kernel.plan_module),
+    operations.Limits: Handler(kernel.read_limits, kernel.plan_limits),
     operations.Service: Handler(services.read, services.plan),
     operations.Mount: Handler(storage.read_mount, storage.plan_mount),
     operations.InstanceStore: Handler(storage.read_store, storage.plan_store),
@@ -260,15 +275,10 @@ def _lock(descriptor: int) -> bool:
 
 def _secrets_of(steps: list[Operation]) -> list[str]:
     """Every text that must not come back: whole secrets, their lines, and what stands behind a ``=``."""
-    texts: list[str] = []
-    for step in steps:
-        if isinstance(step, operations.Command) and step.secret_stdin:
-            texts.append(step.secret_stdin)
-        elif isinstance(step, operations.File) and step.secret:
-            texts.append(step.data.decode("utf-8", "replace"))
-    lines = [line.strip() for text in texts for line in text.splitlines()]
-    values = [line.split("=", 1)[1].strip("\"' ") for line in lines if "=" in line]
-    long_enough = {text for text in (*texts, *lines, *values) if len(text) >= SHORTEST_SECRET}
+    texts = [text for step in steps for text in operations.secrets_of(step)]
+    by_line = [line.strip() for text in texts for line in text.splitlines()]
+    values = [line.split("=", 1)[1].strip("\"' ") for line in by_line if "=" in line]
+    long_enough = {text for text in (*texts, *by_line, *values) if len(text) >= SHORTEST_SECRET}
     return sorted(long_enough, key=len, reverse=True)
 
 

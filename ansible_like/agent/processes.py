@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import selectors
 import signal
 import subprocess
@@ -39,8 +40,9 @@ def run(command: Run, on_line: Callable[[str], None] | None = None) -> Completed
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            cwd="/",
-            env={**os.environ, **command.environment},
+            cwd=command.directory,
+            env={**os.environ, **_home_of(command.user), **command.environment},
+            preexec_fn=None if command.user is None else lambda: _become(command.user),  # noqa: PLW1509 - no threads here
         )
         try:
             outputs = _Outputs(child, on_line)
@@ -52,6 +54,22 @@ def run(command: Run, on_line: Callable[[str], None] | None = None) -> Completed
                     pipe.close()
     code = child.returncode if in_time else None
     return Completed(code, outputs.text("stdout"), outputs.text("stderr"), time.monotonic() - began)
+
+
+def _home_of(user: str | None) -> dict[str, str]:
+    if user is None:
+        return {}
+    entry = pwd.getpwnam(user)
+    return {"HOME": entry.pw_dir, "USER": user, "LOGNAME": user, "SHELL": entry.pw_shell or "/bin/sh"}
+
+
+def _become(user: str | None) -> None:
+    """In the child: Popen itself can do it only from Python 3.9 on."""
+    entry = pwd.getpwnam(str(user))
+    if entry.pw_uid != os.geteuid():
+        os.initgroups(entry.pw_name, entry.pw_gid)
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)
 
 
 def _follow(child: subprocess.Popen[bytes], outputs: _Outputs, exits: int, deadline: float) -> bool:

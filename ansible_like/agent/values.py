@@ -23,6 +23,14 @@ class Run(NamedTuple):
     """How long the command is tried again while it fails because another one holds apt's lock."""
     unit: str = ""
     """The systemd unit whose journal tells why the command failed."""
+    retries: int = 0
+    """How often it is run again after an exit code that is not allowed."""
+    retry_delay_s: float = 5
+    directory: str = "/"
+    user: str | None = None
+    """Who runs it; None: who we are."""
+    tolerated: bool = False
+    """That it fails is no failure."""
 
 
 class WriteFile(NamedTuple):
@@ -83,6 +91,14 @@ class AwaitPath(NamedTuple):
     deadline_s: float
 
 
+class AwaitUrl(NamedTuple):
+    """Until HTTP answers with the status; None: any from 200 to 399."""
+
+    url: str
+    status: int | None
+    deadline_s: float
+
+
 Action = Union[  # noqa: UP007 - evaluated, and Python 3.8 has no X | Y
     Run,
     WriteFile,
@@ -94,6 +110,7 @@ Action = Union[  # noqa: UP007 - evaluated, and Python 3.8 has no X | Y
     AwaitUnit,
     AwaitPort,
     AwaitPath,
+    AwaitUrl,
 ]
 
 

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import grp
+import http.server
 import os
 import pwd
 import signal
 import socket
 import stat
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_like.operations import Absent, Command, Directory, File, Link, Operation, Package, WaitFor
+from ansible_like.operations import (
+    Absent,
+    Command,
+    Directory,
+    File,
+    LineInFile,
+    Link,
+    Operation,
+    Package,
+    WaitFor,
+)
 from tests.ansible_like.agents import OLDEST, Agent
 
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -342,3 +354,101 @@ def assert_gone(pid: int) -> None:
     """No such process, or one that ended and that only its new parent has not looked at yet."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         assert Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+def test_a_line_is_edited_in_place_once(converge: Converge, place: Path) -> None:
+    (place / "conf").write_bytes("größe=1\n# ende".encode())
+    (place / "conf").chmod(0o640)
+    operations = (LineInFile(str(place / "conf"), "größe=2", replaces="^größe="),)
+    (checked,) = converge(operations, check=True)
+    assert (checked["status"], checked["diff"]) == ("changed", "- größe=1\n+ größe=2")
+    for status in ("changed", "ok"):
+        assert statuses(converge(operations)) == [status]
+        assert (place / "conf").read_bytes() == "größe=2\n# ende".encode()
+        assert stat.S_IMODE((place / "conf").stat().st_mode) == 0o640
+    assert [path.name for path in place.iterdir()] == ["conf"]
+
+
+def test_a_secret_line_is_masked_in_everything_that_comes_back(state: Path, place: Path) -> None:
+    (place / "env").write_text("KEY=old-secret\n")
+    line = LineInFile(str(place / "env"), "KEY=topsecret99", replaces="^KEY=", secret=True)
+    with Agent((line, Command("echo topsecret99", name="leak")), state) as agent:
+        assert agent.process.stdout
+        output = agent.process.stdout.read()
+    assert (place / "env").read_text() == "KEY=topsecret99\n"
+    assert b"topsecret99" not in output
+    assert b"old-secret" not in output
+
+
+def test_a_command_is_tried_again_until_its_code_is_allowed(state: Path, place: Path) -> None:
+    script = f"echo x >> {place}/tries; test $(wc -l < {place}/tries) = 3"
+    with Agent((Command(script, retries=5, retry_delay_s=0, name="flaky"),), state) as agent:
+        assert agent.until(progress="exit code 1; again in 0 s, 5 more at most")
+        assert agent.until(progress="exit code 1; again in 0 s, 4 more at most")
+        assert statuses(agent.results()) == ["changed"]
+    assert (place / "tries").read_text() == "x\n" * 3
+
+
+def test_tries_end_and_are_told_and_a_deadline_is_not_tried_again(converge: Converge, place: Path) -> None:
+    (result,) = converge((Command("echo reason >&2; exit 4", retries=2, retry_delay_s=0),))
+    assert (result["exit_code"], result["stdout_tail"]) == (4, "tried 3 times\nreason")
+    script = f"echo x >> {place}/tries; sleep 1000"
+    (result,) = converge((Command(script, retries=2, retry_delay_s=0, deadline_s=0.5),))
+    assert result["exit_code"] is None
+    assert (place / "tries").read_text() == "x\n"
+
+
+def test_a_directory_holds_for_the_guard_too(converge: Converge, place: Path) -> None:
+    operations = (Command("touch here", directory=str(place), unless="test -e here"),)
+    assert statuses(converge(operations)) == ["changed"]
+    assert statuses(converge(operations)) == ["ok"]
+    (result,) = converge((Command("true", directory=str(place / "no")),))
+    assert "No such file or directory" in result["stdout_tail"]
+
+
+def test_who_is_not_on_the_host_runs_nothing(converge: Converge) -> None:
+    (result,) = converge((Command("true", user="no-such-user"),))
+    assert result["why"].startswith("no user 'no-such-user' on this host")
+    (result,) = converge((Command('echo "$USER"', user=ME),))
+    assert (result["status"], result["stdout_tail"]) == ("changed", f"{ME}\n")
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """Answers with the status that its path names, and counts nothing."""
+
+    def do_GET(self) -> None:
+        self.send_response(int(self.path.partition("?")[0].strip("/")))
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: the test's output is the agent's."""
+
+
+@pytest.fixture
+def web() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_url_that_answers_and_one_that_does_not(converge: Converge, web: str) -> None:
+    fine = (WaitFor(url=f"{web}/204"), WaitFor(url=f"{web}/302"), WaitFor(url=f"{web}/401", status=401))
+    assert statuses(converge(fine)) == ["ok"] * 3
+    (result,) = converge((WaitFor(url=f"{web.replace('//', '//me:topsecret@')}/503?k=hidden", deadline_s=0),))
+    assert result["why"] == f"wait for {web}/503?…"
+    assert result["stdout_tail"] == (
+        "no such answer after 0 s; last seen: HTTP status 503 Service Unavailable"
+    )
+    assert "topsecret" not in str(result)
+
+
+def test_at_the_deadline_a_wait_says_what_it_saw_last(converge: Converge) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    (result,) = converge((WaitFor(port=port, deadline_s=0),))
+    assert result["stdout_tail"] == "nothing listens after 0 s; last seen: connection refused"
+    (result,) = converge((WaitFor(url=f"http://127.0.0.1:{port}/", deadline_s=0),))
+    assert result["stdout_tail"] == "no such answer after 0 s; last seen: connection refused"

@@ -17,10 +17,13 @@ import pytest
 from ansible_like.connection import Connection, Target
 from ansible_like.operations import (
     Absent,
+    AuthorizedKey,
     Command,
     Directory,
     File,
     Group,
+    KernelModule,
+    Limits,
     Mount,
     Operation,
     Package,
@@ -302,3 +305,75 @@ def test_a_dropped_connection_ends_the_command_of_root_too(node: Node) -> None:
     # the next run has the lock only when the first has ended all that it ran
     assert node.converge().error is None
     assert node.run("pgrep --full '[s]leep 1234' || true") == ""
+
+
+def test_a_key_lets_its_owner_in_and_leaves_with_the_others_kept(node: Node, tmp_path: Path) -> None:
+    make_key(tmp_path / "new_key")
+    public = (tmp_path / "new_key.pub").read_text().strip()
+    user = User("lodger", "/home/lodger", "/bin/bash", system=False)
+    operations = (user, AuthorizedKey("lodger", public))
+    # in check mode there is no such user yet
+    assert statuses(node.converge(*operations, check=True)) == ["changed", "skipped"]
+    assert statuses(node.converge(*operations)) == ["changed", "changed"]
+    assert statuses(node.converge(*operations)) == ["ok", "ok"]
+    shown = node.run("stat -c %U:%G:%a /home/lodger/.ssh /home/lodger/.ssh/authorized_keys").split()
+    assert shown == ["lodger:lodger:700", "lodger:lodger:600"]
+    lodger = replace(node.target, user="lodger", private_key=(tmp_path / "new_key").read_text(), sudo=False)
+    Connection.open(lodger, 20).close()
+    gone = replace(operations[1], present=False)
+    assert statuses(node.converge(gone)) == ["changed"]
+    assert statuses(node.converge(gone)) == ["ok"]
+
+
+def test_modules_and_limits(node: Node) -> None:
+    there = next(path.name for path in sorted(Path("/sys/module").iterdir()))
+    operations = (KernelModule(there), Limits("60-app", ("* soft nofile 4096",)))
+    for expected in ("changed", "ok"):
+        assert statuses(node.converge(*operations)) == [expected] * 2
+    assert node.run(f"cat /etc/modules-load.d/{there}.conf").strip() == there
+    missing = KernelModule("no_such_module")
+    assert "this kernel has no module no_such_module" in str(node.converge(missing).error)
+    tolerated = node.converge(replace(missing, tolerate_missing=True))
+    assert statuses(tolerated) == ["skipped"]
+    assert node.run("ls /etc/modules-load.d").split().count("no_such_module.conf") == 0
+
+
+def test_a_command_as_another_user_is_that_user_in_all_ways(node: Node) -> None:
+    script = 'id -un; id -Gn; echo "$HOME"; pwd'
+    result = node.converge(Command(script, user="stranger", directory="/tmp", name="who"))
+    assert result.operations[0].stdout_tail.split("\n")[:-1] == [
+        "stranger",
+        "stranger",
+        "/home/stranger",
+        "/tmp",
+    ]
+    alone = replace(node.target, user="stranger", sudo=False)
+    refused = apply({alone: (Command("id", user="ubuntu"),)}, connect_deadline_s=20)["node-0"]
+    assert "only root may run a command as ubuntu" in str(refused.error)
+
+
+def test_timers_are_units_and_many_of_them_need_one_reload(node: Node) -> None:
+    timer = "[Timer]\nOnCalendar=daily\n[Install]\nWantedBy=timers.target\n"
+    names = ("one", "two", "three")
+    units = [
+        File(f"/etc/systemd/system/{name}.{kind}", text)
+        for name in names
+        for kind, text in (("timer", timer), ("service", "[Service]\nType=oneshot\nExecStart=/bin/true\n"))
+    ]
+
+    def reloads() -> int:
+        return int(node.run("journalctl --output=cat _PID=1 | grep -c '^Reloading' || true"))
+
+    services = [Service(f"{name}.timer", running=True, enabled=True) for name in names]
+    assert statuses(node.converge(*units, *services)) == ["changed"] * 9
+    assert statuses(node.converge(*units, *services)) == ["ok"] * 9
+    assert node.run("systemctl is-active one.timer two.timer three.timer").split() == ["active"] * 3
+    assert node.run("systemctl is-enabled one.timer two.timer three.timer").split() == ["enabled"] * 3
+    before = reloads()
+    later = [replace(unit, content=f"[Unit]\nDescription=x\n{unit.content!s}") for unit in units]
+    restarted = [
+        replace(service, restart_when_changed=(f"/etc/systemd/system/{service.unit}",))
+        for service in services
+    ]
+    assert statuses(node.converge(*later, *restarted)) == ["changed"] * 9
+    assert reloads() == before + 1

@@ -9,11 +9,15 @@ import pytest
 from ansible_like.operations import (
     KINDS,
     Absent,
+    AuthorizedKey,
     Command,
     Directory,
     File,
     Group,
     InstanceStore,
+    KernelModule,
+    Limits,
+    LineInFile,
     Link,
     Mount,
     Operation,
@@ -25,6 +29,7 @@ from ansible_like.operations import (
     decode,
     digest,
     encode,
+    masked_url,
     names_of,
 )
 
@@ -44,6 +49,10 @@ EVERY_KIND: tuple[Operation, ...] = (
     Command(("echo", "a b"), environment={"$base64": "x", "base64": "y"}, secret_stdin="hunter22"),
     Command("cd /tmp && ls", unless="test -e /x", when_changed=("/etc/motd",)),
     WaitFor(port=22, path="/run/x", unit="ssh.service"),
+    LineInFile("/etc/environment", "TOKEN=hunter23", replaces="^TOKEN=", secret=True),
+    AuthorizedKey("ubuntu", "ssh-ed25519 AAAAC3Nzblob ada@home"),
+    KernelModule("br_netfilter", tolerate_missing=True),
+    Limits("60-x", ("* soft nofile 65536",)),
 )
 
 
@@ -75,6 +84,7 @@ def test_a_digest_changes_with_every_field_also_with_a_secret() -> None:
 def test_no_content_and_no_secret_is_in_a_repr() -> None:
     shown = repr(EVERY_KIND)
     assert "hunter22" not in shown
+    assert "hunter23" not in shown
     assert "grüße" not in shown
 
 
@@ -95,9 +105,27 @@ def test_titles_and_names() -> None:
         "command echo 'a b'",
         "command cd /tmp && ls",
         "wait for port 127.0.0.1:22, path /run/x, unit ssh.service",
+        "line in /etc/environment: ^TOKEN=",
+        "authorized key of ubuntu: ssh-ed25519 ada@home …C3Nzblob",
+        "kernel module br_netfilter",
+        "limits 60-x",
     ]
     assert Command("set -e\nmake", name="build it").title == "command build it"
     assert Command("x" * 100).title == "command " + "x" * 71 + "…"
     assert Command("set -e\nmake").title == "command set -e"
     assert names_of(Service("a.service")) == ("service a.service", "a.service")
     assert names_of(File("/a", "")) == ("file /a", "/a")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://a:8/b", "http://a:8/b"),
+        ("https://me:pass@a/b?sig=x#y", "https://a/b?…"),
+        ("http://a?k=v/w@x", "http://a?…"),
+    ],
+)
+def test_a_url_is_shown_without_what_may_be_secret(url: str, shown: str) -> None:
+    assert masked_url(url) == shown
+    assert WaitFor(url=url).title == f"wait for url {shown}"
+    assert "pass" not in repr(WaitFor(url=url))
