@@ -41,6 +41,9 @@ SILENCE_S: Final = 60  # how long sent data may stay unacknowledged before the c
 LAST_LINES: Final = 20
 RECEIVE_BYTES: Final = 65536
 WINDOW_BYTES: Final = 8 << 20
+POLL_S: Final = 5.0  # how often an idle connection looks whether a keepalive is due
+# what costs least first: the authenticated cipher needs no second pass for its MAC
+CIPHERS: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes256-ctr")
 KEY_CLASSES: Final = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
 # a library is silent unless its user listens: paramiko would print a traceback for each refused attempt
@@ -80,6 +83,44 @@ class _NotYet(Exception):  # noqa: N818 - a state that passes, not an error
     def __init__(self, why: str, refused: bool = False) -> None:
         self.why, self.refused = why, refused
         super().__init__(why)
+
+
+class _AuthHandler(paramiko.auth_handler.AuthHandler):
+    """Asks for the service and shows the key in one go, and ends the connection when that is refused."""
+
+    def _request_auth(self) -> None:
+        super()._request_auth()  # type: ignore[misc] # the stubs leave out what isn't public
+        accepted = paramiko.Message()
+        accepted.add_string("ssh-userauth")
+        accepted.rewind()
+        super()._parse_service_accept(accepted)  # type: ignore[misc]
+
+    def _parse_service_accept(self, m: paramiko.Message) -> None:
+        """The key has gone over already."""
+
+    def _parse_userauth_failure(self, m: paramiko.Message) -> None:
+        super()._parse_userauth_failure(m)  # type: ignore[misc]
+        raise self.transport.get_exception() or paramiko.AuthenticationException("Authentication failed.")
+
+
+class _Transport(paramiko.Transport):
+    """paramiko's, without its pauses: its thread sleeps until there is something to read."""
+
+    _active_check_timeout = POLL_S
+
+    def ask_to_be_let_in(self, user: str, key: paramiko.PKey) -> threading.Event:
+        """Send the key, and don't wait for the answer: the event tells when it has come."""
+        answered = threading.Event()
+        self.auth_handler = _AuthHandler(self)
+        self.auth_handler.auth_publickey(user, key, answered)
+        return answered
+
+    def stop_thread(self) -> None:
+        # closing alone would leave the thread in its read for up to POLL_S
+        if isinstance(self.sock, socket.socket):
+            with contextlib.suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
+        super().stop_thread()
 
 
 class Connection:
@@ -252,13 +293,13 @@ def _attempt(target: Target, key: paramiko.PKey, jump: Connection | None, until:
     """One try, from TCP to authentication. Raises _NotYet or HostKeyMismatch."""
     limit_s = max(1.0, min(ATTEMPT_S, until - time.monotonic()))
     sock = _socket(target, jump, limit_s)
-    transport: paramiko.Transport | None = None
+    transport: _Transport | None = None
     try:
-        transport = paramiko.Transport(sock)
+        transport = _Transport(sock)
+        transport.get_security_options().ciphers = CIPHERS
         transport.set_log_channel("ansible_like.transport")
-        transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = limit_s
         _handshake(target, transport, limit_s)
-        transport.auth_publickey(target.user, key)
+        _log_in(target, transport, key, limit_s)
     except BaseException as error:
         (transport or sock).close()
         if isinstance(error, paramiko.AuthenticationException):
@@ -276,6 +317,8 @@ def _socket(target: Target, jump: Connection | None, limit_s: float) -> socket.s
         if jump:
             return jump._transport.open_channel("direct-tcpip", place, ("127.0.0.1", 0), timeout=limit_s)
         sock = socket.create_connection(place, timeout=limit_s)
+    except TimeoutError as error:
+        raise _NotYet(f"TCP did not connect within {limit_s:g} s") from error
     except (OSError, paramiko.SSHException, EOFError) as error:
         raise _NotYet(_reason(error)) from error
     if hasattr(socket, "TCP_USER_TIMEOUT"):
@@ -284,7 +327,18 @@ def _socket(target: Target, jump: Connection | None, limit_s: float) -> socket.s
     return sock
 
 
-def _handshake(target: Target, transport: paramiko.Transport, limit_s: float) -> None:
+def _exchange_keys(transport: _Transport, limit_s: float) -> None:
+    ended = threading.Event()
+    transport.start_client(event=ended)
+    if not ended.wait(limit_s):
+        if not transport.remote_version:
+            raise _NotYet(f"TCP connected, but no SSH protocol banner came within {limit_s:g} s")
+        raise _NotYet(f"SSH began to exchange keys, and did not end it within {limit_s:g} s")
+    if not transport.is_active():
+        raise transport.get_exception() or EOFError("the connection ended when keys were exchanged")
+
+
+def _handshake(target: Target, transport: _Transport, limit_s: float) -> None:
     """Exchange keys and know the host, before anything of ours is sent. Raises HostKeyMismatch."""
     known = {tuple(line.split()[:2]) for line in target.host_keys}
     offers = transport.get_security_options()
@@ -293,17 +347,21 @@ def _handshake(target: Target, transport: paramiko.Transport, limit_s: float) ->
         raise _mismatch(target, "no known key is of a kind that can be used")
     offers.key_types = wanted
     try:
-        # beyond the time for the banner, so that the one or the other is told and not whichever ends first
-        transport.start_client(timeout=limit_s + 2)
+        _exchange_keys(transport, limit_s)
     except paramiko.ssh_exception.IncompatiblePeer as error:
         if "host key" in str(error):
             raise _mismatch(target, f"it has no key of a known kind ({', '.join(wanted)})") from error
         raise
-    if not transport.initial_kex_done:  # paramiko returns in silence when the time is up
-        raise _NotYet("SSH began to exchange keys and then said nothing more")
     shown = transport.get_remote_server_key()
     if (shown.get_name(), shown.get_base64()) not in known:
         raise _mismatch(target, f"it shows {shown.get_name()} SHA256:{shown.fingerprint.split(':')[-1]}")
+
+
+def _log_in(target: Target, transport: _Transport, key: paramiko.PKey, limit_s: float) -> None:
+    if not transport.ask_to_be_let_in(target.user, key).wait(limit_s):
+        raise _NotYet(f"SSH did not say within {limit_s:g} s whether it takes the key of {target.user}")
+    if not transport.is_authenticated():
+        raise transport.get_exception() or EOFError("the connection ended when our key was shown")
 
 
 def _family(kind: str) -> str:

@@ -24,6 +24,8 @@ from ansible_like.result import (
 )
 from tests.ansible_like.conftest import Sshd, free_port, make_key, serve
 
+KEXINIT, NEWKEYS = b"\x14", b"\x15"
+
 
 @pytest.fixture
 def connection(sshd: Sshd) -> Iterator[Connection]:
@@ -118,12 +120,19 @@ class TestOpening:
             Connection.open(sshd.target(port=free_port()), 0.5)
         assert failure.value.host == "node-0"
 
-    def test_a_port_that_says_nothing(self, sshd: Sshd) -> None:
-        with (
-            socket.create_server(("127.0.0.1", 0)) as silent,
-            pytest.raises(Unreachable, match="SSH protocol banner"),
-        ):
-            Connection.open(sshd.target(port=silent.getsockname()[1]), 1)
+    @pytest.mark.parametrize(
+        ("client_message", "told"),
+        [
+            (b"", "TCP connected, but no SSH protocol banner came within 1 s"),
+            (KEXINIT, "SSH began to exchange keys, and did not end it within 1 s"),
+            (NEWKEYS, "SSH did not say within 1 s whether it takes the key of"),
+        ],
+    )
+    def test_the_part_of_the_handshake_that_hangs_is_told(
+        self, sshd: Sshd, client_message: bytes, told: str
+    ) -> None:
+        with stalling(sshd.port, client_message) as port, pytest.raises(Unreachable, match=told):
+            Connection.open(sshd.target(port=port), 1)
 
     def test_a_key_that_is_not_taken(self, sshd: Sshd, tmp_path: Path) -> None:
         make_key(tmp_path / "key")
@@ -169,6 +178,64 @@ class TestOpening:
     def test_a_private_key_is_in_no_repr(self, sshd: Sshd) -> None:
         assert "PRIVATE KEY" not in repr(sshd.target())
         assert replace(sshd.target(), name="x") in {sshd.target("x"): None}
+
+
+@contextlib.contextmanager
+def stalling(port: int, client_message: bytes) -> Iterator[int]:
+    """A port before a real sshd that holds back all that the host says once the client sends this message.
+
+    An empty one is there from the start. The messages are those that go over before anything is encrypted.
+    """
+    held = threading.Event()
+    ended = threading.Event()
+
+    def to_host(client: socket.socket, host: socket.socket) -> None:
+        said = b""
+        with contextlib.suppress(OSError):
+            while data := client.recv(65536):
+                said += data
+                if client_message in _message_kinds(said):
+                    held.set()
+                host.sendall(data)
+
+    def to_client(client: socket.socket, host: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := host.recv(65536):
+                if held.is_set():
+                    ended.wait()
+                    return
+                client.sendall(data)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        if not client_message:
+            held.set()
+
+        def serve_one() -> None:
+            client, _ = server.accept()
+            with client, socket.create_connection(("127.0.0.1", port)) as host:
+                back = threading.Thread(target=to_client, args=(client, host))
+                back.start()
+                to_host(client, host)
+                host.shutdown(socket.SHUT_RDWR)
+                back.join()
+
+        thread = threading.Thread(target=serve_one)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            ended.set()
+            thread.join()
+
+
+def _message_kinds(said: bytes) -> bytes:
+    """The kinds of the messages that a side sent until its NEWKEYS, a byte each."""
+    _, _, rest = said.partition(b"\n")
+    kinds = b""
+    while len(rest) > 5 and NEWKEYS not in kinds:
+        kinds += rest[5:6]
+        rest = rest[4 + int.from_bytes(rest[:4], "big") :]
+    return kinds
 
 
 class opening:  # noqa: N801 - used as a function
