@@ -1,13 +1,14 @@
 """The SSH engine against its peers: bare ssh, Ansible, Ansible with Mitogen, pyinfra, Fabric.
 
     make bench-ssh                                    what the bars need, then the table
-    .venv/bin/python -m scripts.bench_ssh measure --workload W2 --hosts 10 --delay-ms 0 --peer engine --peer ssh
-    .venv/bin/python -m scripts.bench_ssh table FILE  Markdown; exit code 1 when a bar is missed
-    .venv/bin/python -m scripts.bench_ssh plot FILE PNG
+    python -m scripts.bench_ssh measure --workload W2 --hosts 10 --delay-ms 0 --peer engine --peer ssh
+    python -m scripts.bench_ssh table --file FILE     Markdown; exit code 1 when a bar is missed
+    python -m scripts.bench_ssh plot --file FILE --png PNG
 
-Hosts are nodes of the golden image (scripts/setup builds it), booted for this in namespaces that end with it; needs
-root. ``--delay-ms`` is added to every round trip. Finished rounds are kept in the results file, and a run goes on
-where the one before stopped. How a round goes: scripts/ssh_bench/bench.py; what is done: workloads.py beside it.
+Hosts are nodes of the golden image (scripts/setup builds it), booted for this in namespaces that end with
+it; needs root. ``--delay-ms`` is added to every round trip. Finished rounds are kept in the results file, and
+a run goes on where the one before stopped. How a round goes stands in scripts/ssh_bench/bench.py, what is
+done in workloads.py beside it.
 """
 
 import os
@@ -34,8 +35,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def measure(
-    workload: Annotated[list[str] | None, typer.Option(help="W1 to W5; all that the bars need if none.")] = None,
+def measure(  # noqa: PLR0917 - options of a command
+    workload: Annotated[
+        list[str] | None, typer.Option(help="W1 to W5; all that the bars need if none.")
+    ] = None,
     hosts: Annotated[int, typer.Option(min=1, max=fleet.MOST_HOSTS)] = 10,
     delay_ms: Annotated[int, typer.Option(min=0)] = 0,
     peer: Annotated[list[str] | None, typer.Option(help=", ".join(ALL))] = None,

@@ -1,8 +1,9 @@
 """Measures cells: boots the hosts once, then for every cell rounds of every peer, each from the same start.
 
-A round of a peer: every host is reset, a first pass, a fingerprint of all that it touched, a second pass, and the
-fingerprint again. The first passes start cold. A second pass finds what its own first pass left, connections that
-Ansible keeps open included: that is how it is used at its best. Peers change their order from round to round.
+A round of a peer: every host is reset, a first pass, a fingerprint of all that it touched, a second pass, and
+the fingerprint again. The first passes start cold. A second pass finds what its own first pass left,
+connections that Ansible keeps open included: that is how it is used at its best. Peers change their order
+from round to round.
 """
 
 import datetime
@@ -13,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,16 @@ def about() -> dict[str, Any]:
     """What is measured where."""
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
         platform.machine(),
     )
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], check=False, capture_output=True, text=True)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], check=False, capture_output=True, text=True
+    )
     return {
         "machine": f"{os.cpu_count()} cores ({model}), {memory_gib:.0f} GiB, Linux {platform.release()}",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -59,12 +66,15 @@ def about() -> dict[str, Any]:
 
 
 def measure(plan: Mapping[Cell, Sequence[str]], repeats: int, file: Path) -> None:
-    """Measure what is missing in the results file, cell by cell; each finished round is kept. Raises Failure."""
+    """Measure what is missing in the results file; each finished round is kept. Raises Failure."""
     results = Results.load(file) if file.exists() else Results(about(), {})
     open_cells = {
         cell: who
         for cell, who in plan.items()
-        if any(len(results.row(cell, peer).second) < repeats and not results.row(cell, peer).failed for peer in who)
+        if any(
+            len(results.row(cell, peer).second) < repeats and not results.row(cell, peer).failed
+            for peer in who
+        )
     }
     if not open_cells:
         return
@@ -89,18 +99,15 @@ def _reached(hosts: Sequence[Host], delay_ms: int) -> Iterator[tuple[list[Host],
         peers.furnish(folder, hosts, fleet.private_key())
         yield list(hosts), folder
         return
-    far = [
-        replace(host, address=fleet.GATEWAY, port=FIRST_PORT + index) for index, host in enumerate(hosts)
-    ]
+    far = [replace(host, address=fleet.GATEWAY, port=FIRST_PORT + index) for index, host in enumerate(hosts)]
     ways = [[fleet.GATEWAY, host.port, host.own_address] for host in far]
     argv = [sys.executable, "-m", "scripts.ssh_bench.relay", str(delay_ms)]
     relay = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        assert relay.stdin
-        assert relay.stdout
-        relay.stdin.write(json.dumps(ways))
-        relay.stdin.close()
-        relay.stdout.readline()
+        if relay.stdin and relay.stdout:
+            relay.stdin.write(json.dumps(ways))
+            relay.stdin.close()
+            relay.stdout.readline()
         peers.furnish(folder, far, fleet.private_key())
         yield far, folder
     finally:
@@ -108,15 +115,20 @@ def _reached(hosts: Sequence[Host], delay_ms: int) -> Iterator[tuple[list[Host],
         relay.wait()
 
 
+@dataclass
 class _Cell:
     """One cell while it is measured."""
 
-    def __init__(
-        self, cell: Cell, work: Workload, play: Path, hosts: list[Host], folder: Path, results: Results, file: Path
-    ) -> None:
-        self.cell, self.work, self.play, self.hosts, self.folder = cell, work, play, hosts, folder
-        self.results, self.file = results, file
-        self.touched = touched(work.operations, image.root())
+    cell: Cell
+    work: Workload
+    play: Path
+    hosts: list[Host]
+    folder: Path
+    results: Results
+    file: Path
+
+    def __post_init__(self) -> None:
+        self.touched = touched(self.work.operations, image.root())
         self.kernel = self._kernel()
         self.reference: dict[str, Any] | None = None
 
@@ -172,7 +184,13 @@ class _Cell:
                 )
 
     def _kernel(self) -> dict[str, str]:
-        asked = {"paths": [], "users": [], "groups": [], "units": [], "kernel_keys": kernel_keys(self.work.operations)}
+        asked = {
+            "paths": [],
+            "users": [],
+            "groups": [],
+            "units": [],
+            "kernel_keys": kernel_keys(self.work.operations),
+        }
         (seen,) = fleet.on_each(self.hosts[:1], FINGERPRINT, asked).values()
         return {name.removeprefix("kernel "): value for name, value in seen.items() if value != "absent"}
 

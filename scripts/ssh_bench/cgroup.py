@@ -12,7 +12,7 @@ PREFIX = "drydock-bench-ssh-"
 
 
 class Controller:
-    """The groups around everything that a peer runs on this machine, under either version of control groups."""
+    """The groups around all that a peer runs on this machine, under either version of control groups."""
 
     def __init__(self, name: str) -> None:
         if (ROOT / "cpuacct").is_dir():
@@ -32,6 +32,14 @@ class Controller:
             return _field(self.paths[1] / "memory.stat", "total_rss")
         return _field(self.paths[0] / "memory.stat", "anon")
 
+    def largest_bytes(self) -> int:
+        """The largest resident set that one of its processes has had since it began its program."""
+        largest = 0
+        for pid in (self.paths[0] / "cgroup.procs").read_text().split():
+            with contextlib.suppress(OSError, StopIteration):
+                largest = max(largest, _field(Path("/proc", pid, "status"), "VmHWM:") << 10)
+        return largest
+
     def end(self) -> None:
         """End what still runs in it, such as a connection kept open for the next command."""
         for path in self.paths:
@@ -43,7 +51,7 @@ class Controller:
 
 
 def node(name: str) -> Path:
-    """The group of a node: without one of its own, its systemd would take other nodes' services for its own."""
+    """The group of a node: without one, its systemd would take other nodes' services for its own."""
     named = ROOT / "systemd"  # the hierarchy that systemd uses where control groups are of version 1
     return _made((named if named.is_mount() else ROOT) / f"{PREFIX}{name}")
 

@@ -1,4 +1,4 @@
-"""The peers' own Python environments: pinned with hashes, made once in the cache, none of them the project's."""
+"""The peers' own Python environments: pinned with hashes, made once in the cache, beside the project's."""
 
 import json
 import subprocess

@@ -1,7 +1,7 @@
 """N hosts with a real sshd each: nodes of the golden image that boot systemd on an overlay of their own.
 
-All of it lives in namespaces of one process (``enclosed``): mounts, links and processes end with that process,
-however it ends. What the kernel keeps beyond them, the directories of control groups, is removed after it.
+All of it lives in namespaces of one process (``enclosed``): mounts, links, files and processes end with that
+process, however it ends. What is kept beyond it, the directories of control groups, is removed after it.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,6 @@ from typing import Any
 from ansible_like.connection import Target
 from cluster.problems import Failure
 from rehearsal import image
-from rehearsal.cached import say
 from scripts.ssh_bench import cgroup
 
 WORK = Path("/run/bench-ssh")
@@ -122,7 +120,9 @@ def on_each(hosts: Sequence[Host], program: str, argument: Any) -> dict[str, Any
         argv = [*enter, str(host.leader), "python3", "-I", "-", json.dumps(argument)]
         done = subprocess.run(argv, input=program, check=False, capture_output=True, text=True)
         if done.returncode != 0:
-            raise Failure(f"{host.name}: a program of the bench failed\n{done.stderr}", "See the lines above.")
+            raise Failure(
+                f"{host.name}: a program of the bench failed\n{done.stderr}", "See the lines above."
+            )
         return json.loads(done.stdout or "null")
 
     with ThreadPoolExecutor((os.cpu_count() or 1) * 2) as pool:
@@ -194,7 +194,9 @@ def _await_sshd(name: str, address: str, process: subprocess.Popen[bytes], until
         time.sleep(0.2)
     console = (_folder(name) / "console").read_text(errors="replace")
     last = "".join(f"\n    | {line}" for line in console.splitlines()[-15:])
-    raise Failure(f"{name} did not boot to an sshd that answers within {BOOT_S:.0f} s{last}", "See its console.")
+    raise Failure(
+        f"{name} did not boot to an sshd that answers within {BOOT_S:.0f} s{last}", "See its console."
+    )
 
 
 def _children(pid: int) -> list[int]:
@@ -210,16 +212,3 @@ def _shell(*argv: object) -> str:
     if done.returncode != 0:
         raise Failure(f"{' '.join(words)} ended with exit code {done.returncode}: {done.stderr.strip()}", "")
     return done.stdout
-
-
-if __name__ == "__main__":
-    begin = time.monotonic()
-    with booted(int(sys.argv[1])) as nodes:
-        say(f"{len(nodes)} up in {time.monotonic() - begin:.1f} s")
-        say(str(on_each(nodes, "import json,sys,os; print(json.dumps([sys.argv[1], os.uname().nodename]))", 5)))
-        say(subprocess.run(["free", "-m"], capture_output=True, text=True).stdout)
-        say(subprocess.run(["ps", "-eo", "rss,args", "--sort=-rss"], capture_output=True, text=True).stdout[:1500])
-        begin = os.times()
-        time.sleep(5)
-        say(subprocess.run(["sh","-c","cat /proc/loadavg; top -b -n2 -d3 | grep -A5 Cpu"], capture_output=True, text=True).stdout)
-    say(f"down {time.monotonic()}")

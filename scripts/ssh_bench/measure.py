@@ -1,5 +1,6 @@
 """One run of a peer's command: how long, how much processor time, how much memory, of all its processes."""
 
+import itertools
 import os
 import subprocess
 import threading
@@ -12,6 +13,8 @@ from scripts.ssh_bench import cgroup
 from scripts.ssh_bench.peers import Invocation
 
 SAMPLE_S = 0.05
+LARGEST_EVERY = 4
+"""Samples to one look at each process: it keeps its own peak, and looking costs time."""
 LAST_LINES = 15
 
 
@@ -23,8 +26,8 @@ class Usage:
     cpu_s: float
     """User and system time of the command and all that it started, on this side of the connections."""
     peak_bytes: int
-    """The greater of the anonymous memory of all processes together (sampled) and the largest process's
-    resident set."""
+    """Sampled: the greater of the anonymous memory of all processes together and the largest resident set
+    that one of them had."""
 
 
 def measured(invocation: Invocation, group: cgroup.Controller, home: Path, deadline_s: float) -> Usage:
@@ -43,9 +46,8 @@ def measured(invocation: Invocation, group: cgroup.Controller, home: Path, deadl
         )  # fmt: skip
         late = threading.Timer(deadline_s, group.end)
         late.start()
-        _, status, usage = os.wait4(process.pid, 0)
+        process.wait()
         wall_s = time.monotonic() - begin
-        process.returncode = os.waitstatus_to_exitcode(status)
         late.cancel()
     cpu_s = group.cpu_s() - cpu_before_s
     if process.returncode != 0:
@@ -54,7 +56,7 @@ def measured(invocation: Invocation, group: cgroup.Controller, home: Path, deadl
         argv = " ".join(invocation.argv)[:200]
         late_too = f" (its deadline is {deadline_s:.0f} s)" if wall_s >= deadline_s else ""
         raise Failure(f"{argv}: exit code {process.returncode} after {wall_s:.1f} s{late_too}{shown}", "")
-    return Usage(wall_s, cpu_s, max(sampler.peak_bytes, usage.ru_maxrss * 1024))
+    return Usage(wall_s, cpu_s, sampler.peak_bytes)
 
 
 class _Sampler:
@@ -67,8 +69,13 @@ class _Sampler:
         self._thread = threading.Thread(target=self._watch)
 
     def _watch(self) -> None:
-        while not self._ended.wait(SAMPLE_S):
-            self.peak_bytes = max(self.peak_bytes, self._group.memory_bytes())
+        for number in itertools.count():
+            if self._ended.wait(SAMPLE_S):
+                return
+            now = self._group.memory_bytes()
+            if number % LARGEST_EVERY == 0:
+                now = max(now, self._group.largest_bytes())
+            self.peak_bytes = max(self.peak_bytes, now)
 
     def __enter__(self) -> None:
         self._thread.start()

@@ -97,6 +97,7 @@ def furnish(folder: Path, hosts: Sequence[Host], private_key: Path) -> None:
 
 def invocation(peer: str, workload: str, folder: Path, play: Path, hosts: int) -> Invocation:
     """How a peer does a workload, on hosts that were furnished in ``folder``."""
+    argv: tuple[str, ...]
     if peer == ENGINE:
         argv = (sys.executable, "-m", "scripts.ssh_bench.run.with_engine", f"{folder}/hosts.json", str(play))
         return Invocation(argv, {"PYTHONPATH": str(REPO)})

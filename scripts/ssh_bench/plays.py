@@ -77,13 +77,16 @@ def playbook(work: Workload, sources: dict[str, str], tree: Path) -> str:
     else:
         groups = {each.name for each in work.operations if isinstance(each, Group)}
         restarting = {
-            path for each in work.operations if isinstance(each, Service) for path in each.restart_when_changed
+            path
+            for each in work.operations
+            if isinstance(each, Service)
+            for path in each.restart_when_changed
         }
         tasks = [task for each in work.operations for task in _tasks(each, sources, groups, restarting)]
     return yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": tasks}], sort_keys=False)
 
 
-def _tasks(
+def _tasks(  # noqa: PLR0911 - one for each kind
     operation: Operation, sources: dict[str, str], groups: set[str], restarting: set[str]
 ) -> list[Task]:
     title = operation.title
@@ -176,9 +179,10 @@ def _look(operations: Sequence[Operation]) -> tuple[list[str], str]:
     files = [*(e for e in operations if isinstance(e, File)), *_kernel_files(operations)]
     folders = [each for each in operations if isinstance(each, Directory)]
     if files or folders:
-        names = " ".join(shlex.quote(each.path) for each in (*folders, *files))
+        kinds: list[tuple[int, Directory | File]] = [(0o040000, each) for each in folders]
+        kinds += [(0o100000, each) for each in files]
+        names = " ".join(shlex.quote(place.path) for _, place in kinds)
         look.append(f"stat -c '%f %U:%G' {names}")
-        kinds = [(0o040000, each) for each in folders] + [(0o100000, each) for each in files]
         wanted += "".join(f"{kind | e.mode:x} {e.owner}:{e.group}\n" for kind, e in kinds)
     if files:
         look.append("sha256sum " + " ".join(shlex.quote(each.path) for each in files))
@@ -214,7 +218,11 @@ def _act(operations: Sequence[Operation]) -> list[str]:
             options = f"{kind} {own} --home-dir {each.home} --shell {each.shell}"
             lines.append(f"getent passwd {each.name} >/dev/null || useradd {options} {each.name}")
     if packed := _tar(operations):
-        lines += ["base64 -d <<'END' | tar --extract --gzip --preserve-permissions --directory=/", packed, "END"]
+        lines += [
+            "base64 -d <<'END' | tar --extract --gzip --preserve-permissions --directory=/",
+            packed,
+            "END",
+        ]
     for each in operations:
         if isinstance(each, Link):
             lines.append(f"ln -sfn {each.target} {each.path}")

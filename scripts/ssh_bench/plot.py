@@ -44,7 +44,10 @@ def chart(results: Results) -> dict[str, Any]:
         "spec": {
             "width": 380,
             "layer": [
-                {"mark": {"type": "point", "filled": True, "size": 110}, "encoding": {**place, "color": colour}},
+                {
+                    "mark": {"type": "point", "filled": True, "size": 110},
+                    "encoding": {**place, "color": colour},
+                },
                 {"mark": text, "encoding": {**place, "text": {"field": "s", "format": ".2f"}}},
             ],
         },

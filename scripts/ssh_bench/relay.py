@@ -2,8 +2,8 @@
 
     python -m scripts.ssh_bench.relay DELAY_MS < ways.json      ways: [[listen address, port, host], …]
 
-Order is kept and buffers are bounded. TCP's own handshake is the kernel's and takes no time here, so the way to
-the host opens one and a half round trips late, which is when a far host would have seen the connection.
+Order is kept and buffers are bounded. TCP's own handshake is the kernel's and takes no time here, so the way
+to the host opens one and a half round trips late, which is when a far host would have seen the connection.
 """
 
 import asyncio
@@ -114,7 +114,7 @@ async def _relay(
 async def serve(ways: list[tuple[str, int, str]], round_trip_s: float) -> None:
     """Relay every way until cancelled; one line on standard output when all listen."""
 
-    def handler(host: str):  # type: ignore[no-untyped-def] # noqa: ANN202
+    def handler(host: str):  # type: ignore[no-untyped-def]
         return lambda reader, writer: _relay(host, round_trip_s, reader, writer)
 
     for address, port, host in ways:

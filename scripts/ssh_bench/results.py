@@ -114,7 +114,9 @@ class Bar:
     def value(self, cells: Table) -> float | None:
         """None where it was not measured."""
         rows = cells.get(self.cell, {})
-        found = [rows[peer].median(self.which, self.measure) for peer in (self.under, self.over) if peer in rows]
+        found = [
+            rows[peer].median(self.which, self.measure) for peer in (self.under, self.over) if peer in rows
+        ]
         if len(found) < (2 if self.over else 1) or None in found:
             return None
         return found[1] / found[0] if self.over else found[0]  # type: ignore[operator]

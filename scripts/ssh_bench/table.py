@@ -25,13 +25,15 @@ def _about(results: Results) -> Iterator[str]:
 
 
 def _medians(results: Results) -> Iterator[str]:
-    yield "| workload | hosts | delay | peer | first, s | second, s | × engine | CPU, s | memory, MiB | runs |"
+    yield "| workload | hosts | delay | peer | first, s | second, s | × engine | CPU, s | MiB | runs |"
     yield "|---|--:|--:|---|--:|--:|--:|--:|--:|--:|"
     for cell, rows in sorted(results.cells.items(), key=lambda item: item[0].key):
         for peer in (name for name in ALL if name in rows):
             row = rows[peer]
             named = "scp" if (peer, cell.workload) == ("ssh", "W5") else peer
-            place = f"| {cell.workload} {TITLES[cell.workload]} | {cell.hosts} | {cell.delay_ms} ms | {named} "
+            place = (
+                f"| {cell.workload} {TITLES[cell.workload]} | {cell.hosts} | {cell.delay_ms} ms | {named} "
+            )
             if row.failed:
                 yield f"{place}| failed: {row.failed.splitlines()[0][:80]} | | | | | |"
                 continue

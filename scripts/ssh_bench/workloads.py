@@ -1,4 +1,4 @@
-"""What is done on every host: each workload is one list of the engine's operations, and peers' forms follow it.
+"""What is done on every host: a workload is a list of the engine's operations; peers' forms follow from it.
 
 W1  one command
 W2  the four tasks of the public pyinfra-performance benchmark (its playbook touches the log file anew each
@@ -71,7 +71,7 @@ def _w2() -> Workload:
         "W2",
         TITLES["W2"],
         (
-            User("pyinfra", "/home/pyinfra", "/bin/bash", system=False),  # noqa: S604 - a login shell
+            User("pyinfra", "/home/pyinfra", "/bin/bash", system=False),
             File("/var/log/pyinfra.log", "", 0o777, "pyinfra"),
             File("/home/pyinfra/test_file.txt", text, 0o644, "pyinfra"),
             Command('echo "hi!"'),
@@ -87,8 +87,9 @@ def _w3() -> Workload:
     from bootstrap.specs import NodeSpec, Readiness, ReplicaNode, ReplicaSpec
 
     spec = NodeSpec(
-        instance_type="p5.48xlarge", accelerator="cpu", gpu_count=8, gpu_name="H100", compute_capability="9.0",
-        needs_fabric_manager=True, efa_interfaces=32, instance_store_disks=8, data_device="",
+        instance_type="p5.48xlarge", accelerator="cpu", gpu_count=8, gpu_name="H100",
+        compute_capability="9.0", needs_fabric_manager=True, efa_interfaces=32, instance_store_disks=8,
+        data_device="",
         cluster_cidr="10.214.0.0/16", api_port=8000, ssh_port=22, vllm_version="0.32.0", primary_interface="",
         model_dir="/models/DeepSeek-V3", image_has_driver=True,
     )  # fmt: skip
@@ -138,7 +139,7 @@ def paths(operations: Sequence[Operation]) -> list[str]:
 
 
 def new_paths(operations: Sequence[Operation], image: Path) -> list[str]:
-    """What is not in a fresh node and so has to go for another first pass: the paths and their new parents."""
+    """What is not in a fresh node and has to go before another first pass: paths and their new parents."""
     named = paths(operations)
     parents = {str(parent) for path in named for parent in PurePosixPath(path).parents}
     return [path for path in sorted({*named, *parents}) if not _is_in(image, path)]

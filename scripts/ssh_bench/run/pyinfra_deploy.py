@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from pyinfra.operations import files, server, systemd  # type: ignore[import-not-found]
 
@@ -13,7 +14,7 @@ groups = {each["name"] for each in operations if each["kind"] == "Group"}
 done = {}
 
 
-def lead(each):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201
+def lead(each: dict[str, Any]) -> Any:  # noqa: PLR0911 - one for each kind
     """Call the pyinfra operation of equal effect."""
     match each["kind"]:
         case "Group":
@@ -60,7 +61,12 @@ def lead(each):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201
 
 if play["tree"]:
     files.sync(
-        src=str(PLAY.parent / "tree"), dest=play["tree"], user="root", group="root", mode="644", dir_mode="755"
+        src=str(PLAY.parent / "tree"),
+        dest=play["tree"],
+        user="root",
+        group="root",
+        mode="644",
+        dir_mode="755",
     )
 else:
     for each in operations:
