@@ -45,7 +45,7 @@ def measure(  # noqa: PLR0917 - options of a command
     repeats: Annotated[int, typer.Option(min=1)] = 5,
     out: Annotated[Path, typer.Option(help="The results file.")] = RESULTS,
 ) -> None:
-    """Measure what is missing in the results file, and print the table."""
+    """Measure what is missing in the results file."""
     plan = planned(workload or [], hosts, delay_ms, peer or [])
     if INSIDE in os.environ:
         bench.measure(plan, repeats, out)
@@ -55,8 +55,14 @@ def measure(  # noqa: PLR0917 - options of a command
     image.verify()
     environments.ensure()
     say(f"{len(plan)} cells, about {bench.estimate_s(plan, repeats) / 60:.0f} minutes from nothing")
-    enclosed([sys.executable, "-m", "scripts.bench_ssh", *sys.argv[1:]])
-    show(out)
+    options = [
+        f"--hosts={hosts}",
+        f"--delay-ms={delay_ms}",
+        f"--repeats={repeats}",
+        f"--out={out.absolute()}",
+    ]
+    options += [f"--workload={name}" for name in workload or []] + [f"--peer={name}" for name in peer or []]
+    enclosed([sys.executable, "-m", "scripts.bench_ssh", "measure", *options])
 
 
 @app.command("table")
