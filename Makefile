@@ -6,7 +6,7 @@ kept := HOME,PATH,CI,DRYDOCK_CACHE,DRYDOCK_STATE
 # The end-to-end tests boot machines; a user with sudo need not think of it.
 root := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env=$(kept))
 
-.PHONY: help setup rehearse test test-fast lint clean
+.PHONY: help setup rehearse bench-ssh test test-fast lint clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -32,6 +32,12 @@ lint: ## ruff, mypy --strict, the import contract
 	$(bin)/ruff format --check .
 	$(bin)/mypy
 	$(bin)/lint-imports
+
+bench-ssh: ## The SSH engine against its peers: what the bars need, the table and the plot (hours; goes on)
+	@scripts/setup
+	$(root) $(bin)/python -m scripts.bench_ssh measure
+	$(bin)/python -m scripts.bench_ssh plot
+	$(bin)/python -m scripts.bench_ssh table
 
 clean: ## Remove what was built in this checkout (the cache in ~/.cache/drydock stays)
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
