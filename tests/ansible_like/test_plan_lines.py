@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ansible_like.agent import kernel
@@ -159,6 +161,13 @@ def test_a_module_now_and_at_boot() -> None:
     assert kernel.plan_module(MODULE, kernel.ModuleFacts(AT_BOOT, True)) == Plan(
         why="loaded, now and at boot"
     )
+
+
+@pytest.mark.skipif(not Path("/sys/module").is_dir(), reason="no /sys/module here")
+def test_a_module_that_this_kernel_has_is_seen_with_either_spelling() -> None:
+    there = next(path.name for path in Path("/sys/module").iterdir() if "_" in path.name)
+    assert kernel.read_module(KernelModule(there)).loaded
+    assert kernel.read_module(KernelModule(there.replace("_", "-"))).loaded
 
 
 def test_a_module_that_the_kernel_does_not_have() -> None:
