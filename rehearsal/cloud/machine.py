@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rehearsal.cloud import places, volumes
+from rehearsal.cloud import cgroups, places, volumes
 from rehearsal.cloud.instances import Machine
 from rehearsal.cloud.shell import run
 
@@ -27,8 +27,8 @@ REBOOTED = 133
 """nspawn's exit code when the container asked to be started again."""
 
 KEEPER = f"""
-folder=$1; cgroup=$2; shift 2
-[ -z "$cgroup" ] || {{ mkdir -p "$cgroup" && echo $$ > "$cgroup/cgroup.procs"; }}
+{cgroups.ENTER}
+folder=$2; shift 2
 while :; do systemd-nspawn "$@" </dev/null; code=$?; [ $code -eq {REBOOTED} ] || break; done
 echo $code > "$folder/exit-code"
 """
@@ -71,12 +71,12 @@ def start(machine: Machine, image: Path, environment: Mapping[str, str], name_se
         "--register=no",
         *binds,
     ]
-    cgroup = cgroup_folder(machine.instance_id)
-    if cgroup:
+    groups = " ".join(str(group) for group in _cgroups(machine.instance_id))
+    if groups:
         nspawn.append("--keep-unit")
     with (folder / "console.log").open("ab") as console:
         keeper = subprocess.Popen(
-            ["sh", "-c", KEEPER, "drydock-node", str(folder), str(cgroup or ""), *nspawn],
+            ["sh", "-c", KEEPER, "drydock-node", groups, str(folder), *nspawn],
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=console,
@@ -123,11 +123,11 @@ def kill(instance_id: str) -> bool:
     ran = process is not None and process.alive()
     if process is not None and ran:
         _signal(process.pid, signal.SIGKILL)
-    nspawns = [pid for owner, pid in _nspawns() if owner == instance_id]
-    for nspawn in nspawns:
+    running = [pid for owner, pid in nspawns() if owner == instance_id]
+    for nspawn in running:
         for pid in (*_children(nspawn), nspawn):
             _end(pid)
-    return ran or bool(nspawns)
+    return ran or bool(running)
 
 
 def release(instance_id: str) -> None:
@@ -146,17 +146,19 @@ def release(instance_id: str) -> None:
 
 def forget(instance_id: str) -> None:
     """Removes what the kernel and nspawn keep of a node that has ended."""
-    cgroup = cgroup_folder(instance_id)
-    if cgroup and cgroup.exists():
-        for path, _, _ in os.walk(cgroup, topdown=False):
-            Path(path).rmdir()
+    if _cgroups(instance_id):
+        cgroups.remove(CGROUP_PREFIX + instance_id)
     with contextlib.suppress(FileNotFoundError):
         (PROPAGATE / instance_id).rmdir()
 
 
 def traced() -> list[str]:
     """Ids of nodes that have ended and of which `forget` would remove something."""
-    groups = {path.name.removeprefix(CGROUP_PREFIX) for path in _cgroup_root().glob(f"{CGROUP_PREFIX}i-*")}
+    groups = {
+        path.name.removeprefix(CGROUP_PREFIX)
+        for hierarchy in cgroups.hierarchies()
+        for path in hierarchy.glob(f"{CGROUP_PREFIX}i-*")
+    }
     folders = {path.name for path in PROPAGATE.glob("i-*")} & {*known(), *groups}
     return sorted(groups | folders)
 
@@ -169,19 +171,11 @@ def console(instance_id: str) -> bytes:
         return b""
 
 
-def cgroup_folder(instance_id: str) -> Path | None:
-    """A control group of the node's own, where there is no systemd to give one (nspawn asks it for a scope).
-
-    Without it all nodes share one tree, and systemd in one node takes the other's services for its own.
-    """
+def _cgroups(instance_id: str) -> tuple[Path, ...]:
+    """Control groups of the node's own; none where the machine's systemd gives it a scope."""
     if Path("/run/systemd/system").exists():
-        return None
-    return _cgroup_root() / f"{CGROUP_PREFIX}{instance_id}"
-
-
-def _cgroup_root() -> Path:
-    named = Path("/sys/fs/cgroup/systemd")  # the hierarchy that systemd uses where cgroups are of version 1
-    return named if named.is_mount() else Path("/sys/fs/cgroup")
+        return ()
+    return cgroups.groups(CGROUP_PREFIX + instance_id)
 
 
 def _mount(machine: Machine, image: Path) -> Path:
@@ -246,10 +240,10 @@ def _children(pid: int) -> list[int]:
 def known() -> list[str]:
     """Ids of all nodes of which this machine has anything: files, or a process though its files are lost."""
     on_disk = {folder.name for folder in places.MACHINES.iterdir()} if places.MACHINES.exists() else set()
-    return sorted(on_disk | {instance_id for instance_id, _ in _nspawns()})
+    return sorted(on_disk | {instance_id for instance_id, _ in nspawns()})
 
 
-def _nspawns() -> Iterator[tuple[str, int]]:
+def nspawns() -> Iterator[tuple[str, int]]:
     """(instance, pid) of each nspawn process of ours, whoever is its parent."""
     prefix = f"--directory={places.MACHINES}/"
     for entry in Path("/proc").glob("[0-9]*/cmdline"):

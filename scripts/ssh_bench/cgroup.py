@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from rehearsal.cloud import cgroups
+
 ROOT = Path("/sys/fs/cgroup")
 PREFIX = "drydock-bench-ssh-"
 
@@ -50,10 +52,9 @@ class Controller:
             remove(path)
 
 
-def node(name: str) -> Path:
-    """The group of a node: without one, its systemd would take other nodes' services for its own."""
-    named = ROOT / "systemd"  # the hierarchy that systemd uses where control groups are of version 1
-    return _made((named if named.is_mount() else ROOT) / f"{PREFIX}{name}")
+def node(name: str) -> tuple[Path, ...]:
+    """The groups of a node's systemd, one in each hierarchy that it uses."""
+    return tuple(_made(group) for group in cgroups.groups(PREFIX + name))
 
 
 def started_in(groups: Sequence[Path], argv: Sequence[str]) -> list[str]:

@@ -163,7 +163,7 @@ def _prepare(name: str, address: str) -> None:
 @contextmanager
 def _running(name: str) -> Iterator[subprocess.Popen[bytes]]:
     folder = _folder(name)
-    group = cgroup.node(name)
+    groups = cgroup.node(name)
     nspawn = [
         *("systemd-nspawn", "--quiet", f"--directory={folder}/root", f"--machine={name}", "--boot"),
         *("--register=no", "--keep-unit", f"--network-bridge={BRIDGE}", "--console=read-only"),
@@ -171,7 +171,7 @@ def _running(name: str) -> Iterator[subprocess.Popen[bytes]]:
     ]
     with (folder / "console").open("wb") as console:
         process = subprocess.Popen(
-            cgroup.started_in([group], nspawn), stdin=subprocess.DEVNULL, stdout=console, stderr=console
+            cgroup.started_in(groups, nspawn), stdin=subprocess.DEVNULL, stdout=console, stderr=console
         )
     try:
         yield process
@@ -182,7 +182,8 @@ def _running(name: str) -> Iterator[subprocess.Popen[bytes]]:
                 os.kill(child, signal.SIGKILL)
         process.kill()
         process.wait()
-        cgroup.remove(group)
+        for group in groups:
+            cgroup.remove(group)
         _shell("umount", "--lazy", folder / "root")
 
 

@@ -35,6 +35,7 @@ from ansible_like.operations import (
 from ansible_like.result import EngineError, Event, HostResult, StepFailed, SudoRefused
 from ansible_like.runner import apply
 from rehearsal import image
+from rehearsal.cloud import cgroups
 from tests.ansible_like.conftest import make_key
 
 pytestmark = pytest.mark.e2e
@@ -128,15 +129,13 @@ def furnish(root: Path, folder: Path) -> None:
 @contextmanager
 def booted(root: Path, loop: str, console: Path) -> Iterator[None]:
     """The node's processes, in a control group of their own; all gone at the end."""
-    named = Path("/sys/fs/cgroup/systemd")
-    cgroup = (named if named.is_mount() else Path("/sys/fs/cgroup")) / BRIDGE
-    cgroup.mkdir(exist_ok=True)
     nspawn = [
         *("systemd-nspawn", "--quiet", f"--directory={root}", f"--machine={BRIDGE}", "--boot"),
         *("--register=no", "--keep-unit", f"--network-bridge={BRIDGE}", "--console=read-only"),
         *("--resolv-conf=off", f"--bind={loop}:/dev/sdf"),
     ]
-    start = ["sh", "-c", 'echo $$ > "$0/cgroup.procs"; exec "$@"', str(cgroup), *nspawn]
+    groups = " ".join(str(group) for group in cgroups.groups(BRIDGE))
+    start = ["sh", "-c", f'{cgroups.ENTER}; shift; exec "$@"', "node", groups, *nspawn]
     with console.open("wb") as output:
         process = subprocess.Popen(start, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
@@ -146,8 +145,7 @@ def booted(root: Path, loop: str, console: Path) -> Iterator[None]:
         for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
             os.kill(int(child), signal.SIGKILL)
         process.wait()
-        for path, _, _ in os.walk(cgroup, topdown=False):
-            Path(path).rmdir()
+        cgroups.remove(BRIDGE)
 
 
 def shell(*argv: object) -> str:

@@ -19,7 +19,7 @@ import pytest
 
 from cluster.problems import BadInput
 from rehearsal import audit, cloud
-from rehearsal.cloud import places
+from rehearsal.cloud import cgroups, machine, places
 
 pytestmark = pytest.mark.e2e
 
@@ -203,6 +203,18 @@ def test_two_nodes_boot_and_the_console_tells_their_keys(two: Two) -> None:
         assert two.says(node, "sudo -n id -u") == "0"
         assert two.says(node, "systemctl --failed --no-legend | wc -l") == "0"
         assert two.state(node) == "running"
+
+
+def test_each_node_has_control_groups_of_its_own_in_every_hierarchy_of_systemd(two: Two) -> None:
+    if Path("/run/systemd/system").exists():
+        pytest.skip("the machine's systemd gives each node a scope")
+    for instance_id, nspawn in machine.nspawns():
+        (init,) = Path(f"/proc/{nspawn}/task/{nspawn}/children").read_text().split()
+        joined = [line.split(":", 2) for line in Path(f"/proc/{init}/cgroup").read_text().splitlines()]
+        paths = [path for number, controllers, path in joined if controllers in ("", "name=systemd")]
+        assert len(paths) == len(cgroups.hierarchies())
+        assert [instance_id in path for path in paths] == [True] * len(paths), paths
+    assert {instance_id for instance_id, _ in machine.nspawns()} == set(two.ids)
 
 
 def test_services_of_one_node_are_not_the_others(two: Two) -> None:
