@@ -11,8 +11,8 @@ from ansible_like.agent import files
 from ansible_like.agent.values import Action, MakeDirectory, Plan, Refused, SetAttributes, WriteFile, nothing
 from ansible_like.operations import AuthorizedKey, LineInFile
 
-KEY = re.compile(r"(?:^|\s)((?:sk-)?(?:ssh|ecdsa)-\S+\s+AAAA\S+)")
-QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
+KEY = r"(?:^|\s)((?:sk-)?(?:ssh|ecdsa)-\S+\s+AAAA\S+)"
+QUOTED = r'"(?:\\.|[^"\\])*"'
 
 
 class KeyFacts(NamedTuple):
@@ -111,8 +111,8 @@ def plan_key(op: AuthorizedKey, facts: KeyFacts) -> Plan:
 
 def _identity(line: str) -> tuple[str, str] | None:
     """Options and key of a line; None where it has none. Quoted options may look like keys, so they wait."""
-    bare = QUOTED.sub(lambda quoted: "_" * len(quoted.group()), line)
-    found = KEY.search(bare)
+    bare = re.sub(QUOTED, lambda quoted: "_" * len(quoted.group()), line)
+    found = re.search(KEY, bare)
     if not found or line.lstrip().startswith("#"):
         return None
     return line[: found.start(1)].strip(), " ".join(found.group(1).split())
