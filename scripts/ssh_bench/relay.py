@@ -67,7 +67,7 @@ class _Pump:
 
     async def _fill(self) -> None:
         now = asyncio.get_running_loop().time
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(OSError):  # either side may go at any time
             while chunk := await self._source.read(CHUNK_BYTES):
                 self._line.put(now(), chunk)
                 self._moved.set()
@@ -78,7 +78,7 @@ class _Pump:
 
     async def _drain(self) -> None:
         now = asyncio.get_running_loop().time
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(OSError):  # either side may go at any time
             while True:
                 if (due := self._line.next_due_s) is None:
                     if self._at_end:
