@@ -12,7 +12,6 @@ done in workloads.py beside it.
 """
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +21,7 @@ import typer
 
 from cluster.problems import BadInput, Failure, Problem
 from rehearsal import image
-from rehearsal.cached import command_line, say
+from rehearsal.cached import command_line, lock, say
 from rehearsal.paths import REPO
 from scripts.ssh_bench import bench, cgroup, environments, fleet, table
 from scripts.ssh_bench.peers import ALL
@@ -100,18 +99,23 @@ def planned(workloads: list[str], hosts: int, delay_ms: int, peers: list[str]) -
 
 def enclosed(command: list[str]) -> None:
     """Run a command in namespaces that end with it, and remove what outlives them. Raises Failure."""
-    process = subprocess.Popen(fleet.enclosed(command), env={**os.environ, INSIDE: "1"}, cwd=REPO)
-    try:
-        code = process.wait()
-    except BaseException:
-        process.send_signal(signal.SIGKILL)  # the namespaces and all in them end with it
-        process.wait()
-        raise
-    finally:
-        for group in cgroup.leftovers():
-            cgroup.remove(group)
+    with lock(environments.HOME / "hosts.lock"):
+        sweep()
+        process = subprocess.Popen(fleet.enclosed(command), env={**os.environ, INSIDE: "1"}, cwd=REPO)
+        try:
+            code = process.wait()
+        finally:
+            process.kill()  # the namespaces and all in them end with it
+            process.wait()
+            sweep()
     if code != 0:
         raise Failure(f"measuring ended with exit code {code}", "What was finished is kept: run it again.")
+
+
+def sweep() -> None:
+    """Remove the control groups of a bench that has ended, and end what may still run in them."""
+    for group in cgroup.groups():
+        cgroup.remove(group)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,9 @@ def write(work: Workload, folder: Path) -> None:
             sources[each.path] = str(source)
     play = {"tree": work.tree, "operations": [_wire(each, sources) for each in work.operations]}
     (folder / "play.json").write_text(json.dumps(play))
-    (folder / "playbook.yml").write_text(playbook(work, sources, folder / "tree"))
+    (folder / "playbook.yml").write_text(playbook(work, sources, folder / "tree.tar.gz"))
+    if work.is_tree:
+        (folder / "tree.tar.gz").write_bytes(archive(work.operations))
     if work.id != "W5":  # scp takes its place there
         (folder / "script.sh").write_text(script(work.operations))
 
@@ -67,13 +69,15 @@ def kernel_file(operation: Sysctl) -> str:
 # Ansible
 
 
-def playbook(work: Workload, sources: dict[str, str], tree: Path) -> str:
-    """An Ansible playbook, a task an operation; a tree goes as one copy of a directory."""
+def playbook(work: Workload, sources: dict[str, str], packed: Path) -> str:
+    """An Ansible playbook, a task an operation; a tree goes as one archive.
+
+    ``copy`` of a directory runs two modules a file: minutes for what ``unarchive`` does in seconds, and that
+    also compares contents, modes and owners before it changes anything.
+    """
     if work.is_tree:
-        copy = {"src": f"{tree}/", "dest": f"{work.tree}/", "mode": "0644", "directory_mode": "0755"}
-        tasks: list[Task] = [
-            {"name": "tree", "ansible.builtin.copy": {**copy, "owner": "root", "group": "root"}},
-        ]
+        values = {"src": str(packed), "dest": "/"}
+        tasks: list[Task] = [{"name": "tree", "ansible.builtin.unarchive": values}]
     else:
         groups = {each.name for each in work.operations if isinstance(each, Group)}
         restarting = {
@@ -217,12 +221,10 @@ def _act(operations: Sequence[Operation]) -> list[str]:
             own = f"--gid {each.name}" if each.name in groups else "--user-group"
             options = f"{kind} {own} --home-dir {each.home} --shell {each.shell}"
             lines.append(f"getent passwd {each.name} >/dev/null || useradd {options} {each.name}")
-    if packed := _tar(operations):
-        lines += [
-            "base64 -d <<'END' | tar --extract --gzip --preserve-permissions --directory=/",
-            packed,
-            "END",
-        ]
+    if packed := archive(operations):
+        text = base64.encodebytes(packed).decode().rstrip("\n")
+        unpack = "tar --extract --gzip --preserve-permissions --directory=/"
+        lines += [f"base64 -d <<'END' | {unpack}", text, "END"]
     for each in operations:
         if isinstance(each, Link):
             lines.append(f"ln -sfn {each.target} {each.path}")
@@ -237,8 +239,8 @@ def _act(operations: Sequence[Operation]) -> list[str]:
     return lines
 
 
-def _tar(operations: Sequence[Operation]) -> str:
-    """All files and directories with their modes and owners, as text."""
+def archive(operations: Sequence[Operation]) -> bytes:
+    """All files and directories with their modes and owners, compressed; empty if there are none."""
     members: list[tuple[Directory | File, bytes | None]] = []
     for each in (*operations, *_kernel_files(operations)):
         if isinstance(each, Directory):
@@ -246,7 +248,7 @@ def _tar(operations: Sequence[Operation]) -> str:
         elif isinstance(each, File):
             members.append((each, each.data))
     if not members:
-        return ""
+        return b""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         for each, data in members:
@@ -257,7 +259,7 @@ def _tar(operations: Sequence[Operation]) -> str:
             else:
                 info.size = len(data)
             tar.addfile(info, None if data is None else io.BytesIO(data))
-    return base64.encodebytes(packed.getvalue()).decode().rstrip("\n")
+    return packed.getvalue()
 
 
 def _kernel_files(operations: Sequence[Operation]) -> list[File]:

@@ -243,7 +243,7 @@ def untouched_machine() -> Iterator[None]:
     before = audit.machine()
     yield
     assert audit.left_over(before, audit.machine()) == {}
-    assert cgroup.leftovers() == []
+    assert cgroup.groups() == []
 
 
 @pytest.mark.e2e
@@ -265,5 +265,4 @@ def test_nothing_is_left_of_hosts_whose_bench_is_killed(untouched_machine: None)
     bench.kill()
     bench.stdout.read()  # ends when the last process of theirs has ended
     bench.wait()
-    for group in cgroup.leftovers():
-        cgroup.remove(group)
+    bench_ssh.sweep()
