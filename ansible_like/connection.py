@@ -321,6 +321,8 @@ def _socket(target: Target, jump: Connection | None, limit_s: float) -> socket.s
         raise _NotYet(f"TCP did not connect within {limit_s:g} s") from error
     except (OSError, paramiko.SSHException, EOFError) as error:
         raise _NotYet(_reason(error)) from error
+    # messages that follow each other without an answer between them must not wait for one
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         # with the keepalives: a host that vanished without a word is noticed
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_S * 1000)
