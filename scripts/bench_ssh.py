@@ -119,4 +119,4 @@ def sweep() -> None:
 
 
 if __name__ == "__main__":
-    command_line(lambda: app(standalone_mode=False))
+    command_line(app)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cluster.problems import BadInput, Problem
 from scripts.ssh_bench.measure import Usage
 
 MIB = 1 << 20
@@ -68,6 +69,9 @@ class Results:
 
     @classmethod
     def load(cls, file: Path) -> "Results":
+        """Raises BadInput when there is no such file."""
+        if not file.exists():
+            raise BadInput([Problem(str(file), "there is no such file", "`measure` makes it.")])
         saved = json.loads(file.read_text())
         cells: Table = {}
         for each in saved["cells"]:

@@ -8,6 +8,7 @@ import grp
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from ansible_like.operations import Absent, Command, Directory, File, Link
 from cluster.problems import BadInput
 from rehearsal import audit, image
+from rehearsal.paths import REPO
 from scripts import bench_ssh
 from scripts.ssh_bench import cgroup, fleet, plays, plot, relay, table
 from scripts.ssh_bench.measure import Usage
@@ -147,6 +149,19 @@ def test_results_come_back_as_they_were_saved(kept: Path) -> None:
     results.save(kept)
     assert Results.load(kept) == results
     assert results.cells[CELL]["engine"].median("second", "wall_s") == 1.2
+
+
+def test_results_that_are_not_there_are_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="measure"):
+        Results.load(tmp_path / "none.json")
+
+
+def test_an_unknown_option_is_a_text_and_not_a_traceback() -> None:
+    command = [sys.executable, "-m", "scripts.bench_ssh", "measure", "--nonsense"]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--nonsense" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_table_tells_medians_misses_and_failures(kept: Path) -> None:
