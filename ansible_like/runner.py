@@ -100,9 +100,8 @@ class _HostRun:
         error: EngineError | None = None
         try:
             with Connection.open(self._target, connect_deadline_s, self._cancelled) as self._connection:
-                if (
-                    self._cancelled.is_set()
-                ):  # between the last attempt and now, when there was nothing to close
+                # set between the last attempt and now, when there was nothing to close
+                if self._cancelled.is_set():
                     raise self._interrupted()
                 self._lead(self._connection, check, state_directory)
         except EngineError as known:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import getpass
 import shutil
+import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from ansible_like.connection import Target
+from ansible_like.result import Event
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 CONFIG = """\
@@ -119,3 +121,19 @@ class serve:  # noqa: N801 - used as a function
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.wait()
+
+
+@pytest.fixture
+def interrupt_at_progress() -> Iterator[Callable[[Event], None]]:
+    """Ctrl-C as soon as a step tells of its progress: where the caller waits, not in a host's thread."""
+
+    def interrupt(event: Event) -> None:
+        if event.status == "progress":
+            ident = threading.main_thread().ident
+            assert ident
+            signal.pthread_kill(ident, signal.SIGINT)
+
+    # a suite started behind `&` has the shell's SIGINT ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield interrupt
+    signal.signal(signal.SIGINT, before)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -209,25 +208,16 @@ def test_what_the_caller_raises_ends_all_hosts(sshd: Sshd, place: Path, tmp_path
 
 
 def test_a_caller_s_interrupt_tells_how_far_each_host_came(
-    sshd: Sshd, place: Path, tmp_path: Path, request: pytest.FixtureRequest
+    sshd: Sshd, place: Path, tmp_path: Path, interrupt_at_progress: Callable[[Event], None]
 ) -> None:
     """It comes where the caller waits, not in a host's thread."""
     waiting = Command("echo PROGRESS up; sleep 1000; :", progress=True, name="endless")
     ended: list[HostResult] = []
 
-    def stop(event: Event) -> None:
-        if event.status == "progress":
-            ident = threading.main_thread().ident
-            assert ident
-            signal.pthread_kill(ident, signal.SIGINT)
-
-    # a suite started behind `&` has the shell's SIGINT ignored
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with pytest.raises(KeyboardInterrupt):
         apply(
             {sshd.target(): (own_file(place / "done", ""), waiting)},
-            on_event=stop,
+            on_event=interrupt_at_progress,
             on_result=ended.append,
             state_directory=str(tmp_path / "state"),
         )

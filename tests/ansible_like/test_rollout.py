@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,24 +53,15 @@ def test_all_well(sshd: Sshd, tmp_path: Path) -> None:
 
 
 def test_an_interrupt_tells_who_was_done_who_was_not_and_who_was_not_tried(
-    sshd: Sshd, tmp_path: Path, request: pytest.FixtureRequest
+    sshd: Sshd, tmp_path: Path, interrupt_at_progress: Callable[[Event], None]
 ) -> None:
-    def interrupt(event: Event) -> None:
-        if event.status == "progress":
-            ident = threading.main_thread().ident
-            assert ident
-            signal.pthread_kill(ident, signal.SIGINT)
-
-    # a suite started behind `&` has the shell's SIGINT ignored
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     endless = (Command("echo PROGRESS up; sleep 1000; :", progress=True, name="endless"),)
     batches: list[dict[Target, Sequence[Operation]]] = [
         {sshd.target("a"): ()},
         {sshd.target("b"): endless},
         {sshd.target("c"): ()},
     ]
-    result = rolled_out(tmp_path, batches, on_event=interrupt)
+    result = rolled_out(tmp_path, batches, on_event=interrupt_at_progress)
     assert result.hosts["a"].ok
     assert isinstance(result.hosts["b"].error, Interrupted)
     assert (result.not_tried, result.interrupted, result.exit_code) == (("c",), True, 130)
