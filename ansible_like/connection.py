@@ -99,7 +99,10 @@ class _AuthHandler(paramiko.auth_handler.AuthHandler):
         """The key has gone over already."""
 
     def _parse_userauth_failure(self, m: paramiko.Message) -> None:
+        # who waits is woken by the connection's end, when the transport has kept the reason; not before
+        answered, self.auth_event = self.auth_event, None
         super()._parse_userauth_failure(m)  # type: ignore[misc]
+        self.auth_event = answered
         raise self.transport.get_exception() or paramiko.AuthenticationException("Authentication failed.")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from ansible_like.connection import Connection, Target
@@ -138,6 +139,21 @@ class TestOpening:
         make_key(tmp_path / "key")
         with pytest.raises(AuthenticationRefused, match="refused the key of"):
             Connection.open(sshd.target(private_key=(tmp_path / "key").read_text()), 0.5)
+
+    def test_a_refusal_is_told_as_one_even_when_the_waiting_thread_is_the_quicker(
+        self, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        paramikos = paramiko.auth_handler.AuthHandler._parse_userauth_failure  # type: ignore[attr-defined]
+        looked = threading.Event()
+
+        def slow(handler: object, message: object) -> None:
+            paramikos(handler, message)
+            looked.wait(0.3)  # nobody sets it: whoever was woken too early looks now
+
+        monkeypatch.setattr(paramiko.auth_handler.AuthHandler, "_parse_userauth_failure", slow)
+        make_key(tmp_path / "key")
+        with pytest.raises(AuthenticationRefused, match="refused the key of"):
+            Connection.open(sshd.target(private_key=(tmp_path / "key").read_text()), 0.1)
 
     def test_a_key_that_is_no_key(self, sshd: Sshd) -> None:
         with pytest.raises(BadPrivateKey, match="ssh-keygen"):
