@@ -216,8 +216,8 @@ class Connection:
         """The words before a command that make it root's, where it is to be and is not already."""
         return ["sudo", "-n", "--"] if sudo and self.target.user != "root" else []
 
-    def lost(self, moment: str, error: BaseException | None = None) -> ConnectionLost:
-        why = f" ({_reason(error)})" if error else ""
+    def lost(self, moment: str, why: BaseException | str = "") -> ConnectionLost:
+        why = f" ({why if isinstance(why, str) else _reason(why)})" if why else ""
         return ConnectionLost(
             self.target.name,
             f"the connection ended when {moment}{why}",

@@ -311,6 +311,23 @@ class WaitFor:
         return "wait for " + ", ".join(what for what in (port, path, unit, url) if what)
 
 
+@dataclass(frozen=True)
+class Reboot:
+    """Boots the host anew and goes on with the next step, once one of the named operations changed.
+
+    Also where /run/reboot-required says that a package needs it. ``deadline_s``: until SSH answers again.
+    """
+
+    when_changed: tuple[str, ...] = ()
+    deadline_s: float = 600
+    name: str = ""
+    """Tells several of one play apart."""
+
+    @property
+    def title(self) -> str:
+        return f"reboot {self.name}".strip()
+
+
 Operation = Union[  # noqa: UP007 - evaluated, and Python 3.8 has no X | Y
     File,
     Directory,
@@ -329,6 +346,7 @@ Operation = Union[  # noqa: UP007 - evaluated, and Python 3.8 has no X | Y
     InstanceStore,
     Command,
     WaitFor,
+    Reboot,
 ]
 
 KINDS: dict[str, type[Any]] = {
@@ -351,6 +369,7 @@ KINDS: dict[str, type[Any]] = {
         InstanceStore,
         Command,
         WaitFor,
+        Reboot,
     )
 }
 
@@ -391,7 +410,7 @@ def references_of(operation: Operation) -> tuple[str, ...]:
     """The earlier operations whose change this one acts on."""
     if isinstance(operation, Service):
         return operation.restart_when_changed
-    return operation.when_changed if isinstance(operation, Command) else ()
+    return operation.when_changed if isinstance(operation, (Command, Reboot)) else ()
 
 
 def encode(operation: Operation) -> dict[str, Any]:

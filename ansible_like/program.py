@@ -14,6 +14,7 @@ HERE: Final = Path(__file__).parent
 START: Final = "ansible_like.agent.start"
 
 TOO_OLD: Final = 76
+GONE: Final = 75
 # runs what the last run left compiled there, if that bears the seal that only this controller can make
 LOADER: Final = f"""\
 import os,sys,zlib,marshal

@@ -89,6 +89,10 @@ class HostBusy(EngineError):
     """Another run holds the host."""
 
 
+class StateUnusable(EngineError):
+    """The directory on the host that holds the lock and the journal can't be written, or not be trusted."""
+
+
 class CommandFailed(EngineError):
     """A command ended with an exit code that isn't allowed, or (exit_code None) not by its deadline."""
 

@@ -10,29 +10,36 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import paramiko
 
 from ansible_like import program
 from ansible_like.connection import Connection, Target
-from ansible_like.operations import Command, Operation, digest, encode, names_of, references_of
+from ansible_like.operations import Command, Operation, Reboot, digest, encode, names_of, references_of
 from ansible_like.result import (
+    AuthenticationRefused,
     BadPlay,
+    ConnectionLost,
     EngineError,
     Event,
+    EventStatus,
     HostBusy,
     HostResult,
     Interrupted,
     OperationResult,
     PythonMissing,
+    StateUnusable,
     StepFailed,
     SudoRefused,
+    Unreachable,
 )
 
 __all__ = ["apply", "digest"]
 
 LOCK_WAIT_S: Final = 10.0  # what the agent of a controller that was killed needs to end its own command
+SILENCE_WAIT_S: Final = 90.0  # what an agent needs that doesn't know yet that its connection is gone
+LOSSES_A_STEP: Final = 3
 STDERR_BYTES: Final = 65536
 
 
@@ -41,16 +48,21 @@ def apply(
     *,
     check: bool = False,
     connect_deadline_s: float = 300,
+    reconnect_deadline_s: float = 300,
+    purpose: str = "apply",
     on_event: Callable[[Event], None] | None = None,
     on_result: Callable[[HostResult], None] | None = None,
     state_directory: str | None = None,
 ) -> dict[str, HostResult]:
     """Converge all hosts in parallel; the result is by the target's name, and no failure hides another.
 
-    ``check`` reports what would change, and changes nothing. ``on_event`` is called from the hosts' threads,
-    and so is ``on_result`` when a host has come to its end, also after Ctrl-C; what they raise ends all
-    hosts' runs and is raised here.
-    ``state_directory`` on the host holds the lock and the marks of a run that was killed: by default
+    ``check`` reports what would change, and changes nothing.
+    A connection that ends in the middle is opened again within ``reconnect_deadline_s`` (0: it is not), and
+    the run goes on in the step it was in; after three losses in one step it has failed.
+    ``purpose`` is what another run is told while this one holds the host. ``on_event`` is called from the
+    hosts' threads, and so is ``on_result`` when a host has come to its end, also after Ctrl-C; what they
+    raise ends all hosts' runs and is raised here.
+    ``state_directory`` on the host holds the lock and the journal of what was done: by default
     /var/lib/ansible_like, for a user who isn't root ~/.local/state/ansible_like.
     Raises BadPlay before anything is sent when a desired state can't be used; all else is in the results.
     """
@@ -58,13 +70,14 @@ def apply(
     if not hosts:
         return {}
 
+    ways = Ways(check, connect_deadline_s, reconnect_deadline_s, purpose, state_directory)
     runs = [
-        _HostRun(target, hosts[target], on_event or (lambda _: None), on_result or (lambda _: None))
+        _HostRun(target, hosts[target], ways, on_event or (lambda _: None), on_result or (lambda _: None))
         for target in hosts
     ]
     with ThreadPoolExecutor(max_workers=len(hosts), thread_name_prefix="host") as pool:
         try:
-            futures = [pool.submit(run.outcome, connect_deadline_s, check, state_directory) for run in runs]
+            futures = [pool.submit(run.outcome) for run in runs]
             done = {result.host: result for result in (future.result() for future in as_completed(futures))}
         except BaseException:
             # Ctrl-C, or the caller's own: else the pool would wait until every host had come to its end
@@ -74,6 +87,16 @@ def apply(
     return {target.name: done[target.name] for target in hosts}
 
 
+class Ways(NamedTuple):
+    """How all hosts of one run are led; see ``apply``."""
+
+    check: bool
+    connect_deadline_s: float
+    reconnect_deadline_s: float
+    purpose: str
+    state_directory: str | None
+
+
 class _HostRun:
     """What the agent of one host says, turned into events and results."""
 
@@ -81,34 +104,67 @@ class _HostRun:
         self,
         target: Target,
         operations: Sequence[Operation],
+        ways: Ways,
         on_event: Callable[[Event], None],
         on_result: Callable[[HostResult], None],
     ) -> None:
         self._target = target
         self._operations = operations
+        self._ways = ways
         self._on_event = on_event
         self._on_result = on_result
         self._at = "the agent was started"
+        self._step = -1
         self._heard = False
         self._ended = False
-        self._results: list[OperationResult] = []
+        self._results: dict[int, OperationResult] = {}
         self._cancelled = threading.Event()
         self._connection: Connection | None = None
 
-    def outcome(self, connect_deadline_s: float, check: bool, state_directory: str | None) -> HostResult:
+    def outcome(self) -> HostResult:
         """Connect and converge; every failure becomes part of the result."""
         error: EngineError | None = None
         try:
-            with Connection.open(self._target, connect_deadline_s, self._cancelled) as self._connection:
-                # set between the last attempt and now, when there was nothing to close
-                if self._cancelled.is_set():
-                    raise self._interrupted()
-                self._lead(self._connection, check, state_directory)
+            self._converge()
         except EngineError as known:
             error = self._interrupted() if self._cancelled.is_set() else known
-        result = HostResult(self._target.name, tuple(self._results), error)
+        result = HostResult(self._target.name, tuple(self._results.values()), error)
         self._on_result(result)
         return result
+
+    def _converge(self) -> None:
+        """Lead to the end, over as many connections as it takes. Raises EngineError."""
+        deadline_s, lock_wait_s = self._ways.connect_deadline_s, LOCK_WAIT_S
+        lost: ConnectionLost | None = None
+        losses = done = 0
+        while True:
+            try:
+                with Connection.open(self._target, deadline_s, self._cancelled) as self._connection:
+                    # set between the last attempt and now, when there was nothing to close
+                    if self._cancelled.is_set():
+                        raise self._interrupted()
+                    self._lead(self._connection, lock_wait_s)
+                    return
+            except ConnectionLost as error:
+                losses = losses + 1 if len(self._results) == done else 1
+                done, lost = len(self._results), error
+                reboot = self._reboot()
+                deadline_s = reboot.deadline_s if reboot else self._ways.reconnect_deadline_s
+                if not deadline_s or losses > LOSSES_A_STEP or self._cancelled.is_set():
+                    raise
+                lock_wait_s = SILENCE_WAIT_S
+                self._tell(
+                    self._step, "progress", "boots anew" if reboot else f"{error.what}; connecting anew"
+                )
+            except (Unreachable, AuthenticationRefused) as error:
+                if not lost:
+                    raise
+                raise ConnectionLost(error.host, f"{lost.what}; then {error.what}", error.remedy) from error
+
+    def _reboot(self) -> Reboot | None:
+        """The reboot that the host is in the middle of, if it is."""
+        step = self._operations[self._step] if self._step >= 0 else None
+        return step if isinstance(step, Reboot) and self._step not in self._results else None
 
     def cancel(self) -> None:
         """End as soon as possible; the agent sees its channel close, and ends what it runs."""
@@ -124,13 +180,14 @@ class _HostRun:
             "run it again: it goes on where it stopped",
         )
 
-    def _lead(self, connection: Connection, check: bool, state_directory: str | None) -> None:
+    def _lead(self, connection: Connection, lock_wait_s: float) -> None:
         """Send everything, and follow until the agent's last word. Raises EngineError."""
         desired = {
             "who": f"process {os.getpid()} on {socket.gethostname()}",
-            "check": check,
-            "lock_wait_s": LOCK_WAIT_S,
-            "state_directory": state_directory,
+            "purpose": self._ways.purpose,
+            "check": self._ways.check,
+            "lock_wait_s": lock_wait_s,
+            "state_directory": self._ways.state_directory,
             "operations": [encode(operation) for operation in self._operations],
         }
         command = shlex.join([*connection.elevation(self._target.sudo), *program.ARGUMENTS])
@@ -157,30 +214,44 @@ class _HostRun:
                 f"another run holds this host: {said['busy']}",
                 "wait until it has ended, or end it where it runs",
             )
+        if "unusable" in said:
+            raise StateUnusable(
+                self._target.name,
+                f"the engine's own directory there can't be used: {said['unusable']}",
+                "give it to the user who runs the steps, writable for nobody else, with room on its disk",
+            )
         if "end" in said:
             self._ended = True
             return
-        index = said["index"]
-        title = self._operations[index].title
-        total = len(self._operations)
-
-        def tell(status: Any, detail: str = "", result: OperationResult | None = None) -> None:
-            self._on_event(Event(self._target.name, index + 1, total, title, status, detail, result))
-
+        index: int = said["index"]
+        is_news = index not in self._results
         if "progress" in said:
-            tell("progress", said["progress"])
+            self._tell(index, "progress", said["progress"])
         elif said["status"] == "started":
-            self._at = f"step {index + 1} of {total}, {title}, was running"
-            tell("started")
+            self._step = index
+            self._at = (
+                f"step {index + 1} of {len(self._operations)}, {self._operations[index].title}, was running"
+            )
+            if is_news:
+                self._tell(index, "started")
         else:
             result = OperationResult(
-                title, **{name: value for name, value in said.items() if name != "index"}
+                self._operations[index].title,
+                **{name: value for name, value in said.items() if name != "index"},
             )
-            self._results.append(result)
-            tell(result.status, result.why, result)
+            # what was done before the connection was lost stays told, though it is nothing to do any more
+            if is_news or result.status in ("changed", "failed"):
+                self._results[index] = result
+                self._tell(index, result.status, result.why, result)
             if result.status == "failed":
                 self._ended = True
-                raise StepFailed(self._target.name, f"{index + 1} of {total}", result)
+                raise StepFailed(self._target.name, f"{index + 1} of {len(self._operations)}", result)
+
+    def _tell(
+        self, index: int, status: EventStatus, detail: str = "", result: OperationResult | None = None
+    ) -> None:
+        title, total = self._operations[index].title if index >= 0 else "", len(self._operations)
+        self._on_event(Event(self._target.name, index + 1, total, title, status, detail, result))
 
     def _broken(self, connection: Connection, channel: paramiko.Channel) -> EngineError:
         """Why the agent ended without its last word."""
@@ -202,6 +273,8 @@ class _HostRun:
                 )
         if code == -1 and connection.is_lost():
             return connection.lost(self._at)
+        if code == program.GONE:
+            return connection.lost(self._at, "the host ended the agent; does it shut down?")
         return EngineError(
             name,
             f"the agent {f'ended with exit code {code}' if code != -1 else 'was killed'} when {self._at}"

@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ansible_like.agent import processes
 from ansible_like.agent.values import (
@@ -23,6 +24,7 @@ from ansible_like.agent.values import (
     AwaitUnit,
     AwaitUrl,
     Completed,
+    EndBoot,
     MakeDirectory,
     MakeLink,
     Remove,
@@ -45,27 +47,7 @@ def perform(action: Action, on_line: Callable[[str], None]) -> Completed | None:
     if isinstance(action, Run):
         return _run(action, on_line)
     try:
-        if isinstance(action, WriteFile):
-            _write_file(action)
-        elif isinstance(action, SetAttributes):
-            _set_attributes(action.path, action.mode, action.owner, action.group)
-        elif isinstance(action, MakeDirectory):
-            Path(action.path).mkdir(parents=True, exist_ok=True)
-            _set_attributes(action.path, action.mode, action.owner, action.group)
-        elif isinstance(action, MakeLink):
-            _make_link(action)
-        elif isinstance(action, Remove):
-            _remove(action.path)
-        elif isinstance(action, SetKernel):
-            _set_kernel(action)
-        elif isinstance(action, AwaitUnit):
-            _await_unit(action)
-        elif isinstance(action, AwaitPort):
-            _await_port(action)
-        elif isinstance(action, AwaitUrl):
-            _await_url(action)
-        else:
-            _await_path(action)
+        DEEDS[type(action)](action)
     except (OSError, KeyError) as error:
         raise ActionFailed(
             _deed(action), None, str(error.args[0] if len(error.args) == 1 else error)
@@ -142,7 +124,7 @@ def _run(action: Run, on_line: Callable[[str], None]) -> Completed:
     tries = 1
     while True:
         try:
-            done = processes.run(action, progress if action.progress else None)
+            done = processes.run(action, progress if action.progress else None, guarded=True)
         except (OSError, subprocess.SubprocessError) as error:
             raise ActionFailed(deed, 127, f"cannot be started: {error}") from error
         if done.exit_code in action.ok_codes:
@@ -203,6 +185,11 @@ def _group_id(name: str) -> int:
         raise KeyError(f"no group {name!r} on this host") from None
 
 
+def _make_directory(action: MakeDirectory) -> None:
+    Path(action.path).mkdir(parents=True, exist_ok=True)
+    _set_attributes(action.path, action.mode, action.owner, action.group)
+
+
 def _make_link(action: MakeLink) -> None:
     path = Path(action.path)
     temporary = path.with_name(f".{path.name}.ansible_like")
@@ -256,6 +243,16 @@ def _await_url(action: AwaitUrl) -> None:
     _await(action, lambda: url_fault(action.url, action.status), "no such answer")
 
 
+def _end_boot(action: EndBoot) -> None:
+    until = time.monotonic() + action.deadline_s
+    done = read(("systemctl", "reboot"))
+    if done.exit_code != 0:
+        raise ActionFailed("systemctl reboot", done.exit_code, done.last_lines)
+    while time.monotonic() < until:
+        processes.pause(POLL_S)  # the host's end is ours
+    raise ActionFailed("systemctl reboot", None, f"the host still runs after {action.deadline_s:g} s")
+
+
 def _await(action: AwaitPort | AwaitUrl, fault_now: Callable[[], str], missing: str) -> None:
     until = time.monotonic() + action.deadline_s
     while True:
@@ -277,6 +274,21 @@ def _await_path(action: AwaitPath) -> None:
         processes.pause(POLL_S)
 
 
+DEEDS: dict[type[Any], Callable[[Any], None]] = {
+    WriteFile: _write_file,
+    SetAttributes: lambda action: _set_attributes(*action),
+    MakeDirectory: _make_directory,
+    MakeLink: _make_link,
+    Remove: lambda action: _remove(action.path),
+    SetKernel: _set_kernel,
+    AwaitUnit: _await_unit,
+    AwaitPort: _await_port,
+    AwaitPath: _await_path,
+    AwaitUrl: _await_url,
+    EndBoot: _end_boot,
+}
+
+
 def _deed(action: Action) -> str:
     """The action in words, without contents."""
     if isinstance(action, (AwaitUnit, AwaitPort, AwaitPath)):
@@ -286,6 +298,8 @@ def _deed(action: Action) -> str:
         return f"wait for {masked_url(action.url)}"
     if isinstance(action, SetKernel):
         return f"set {action.key} = {action.value}"
+    if isinstance(action, EndBoot):
+        return "boot anew"
     words = {
         WriteFile: "write",
         SetAttributes: "set mode and owner of",

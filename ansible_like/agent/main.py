@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import signal
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 
 from ansible_like import operations
 from ansible_like.agent import (
+    boot,
     commands,
     files,
     host,
+    journal,
     kernel,
     lines,
     packages,
@@ -25,12 +27,22 @@ from ansible_like.agent import (
     storage,
     users,
 )
-from ansible_like.agent.values import ActionFailed, Completed, ControllerGone, Plan, Refused, Tolerated
+from ansible_like.agent.values import (
+    ActionFailed,
+    Completed,
+    ControllerGone,
+    Plan,
+    Refused,
+    Tolerated,
+    nothing,
+)
 from ansible_like.operations import Operation, names_of, references_of
 
 TAIL_CHARACTERS = 4000
 MASK = "********"
 SHORTEST_SECRET = 6
+GONE = 75
+"""The exit code of an agent whose controller went away, or that the host ended."""
 
 
 class Handler(NamedTuple):
@@ -56,6 +68,7 @@ HANDLERS: dict[type[Any], Handler] = {
     operations.InstanceStore: Handler(storage.read_store, storage.plan_store),
     operations.Command: Handler(commands.read_command, commands.plan_command),
     operations.WaitFor: Handler(commands.read_wait, commands.plan_wait),
+    operations.Reboot: Handler(boot.read, boot.plan),
 }
 
 
@@ -67,16 +80,21 @@ def main(desired: Mapping[str, Any]) -> None:
     os.umask(0o022)
     steps = [operations.decode(wire) for wire in desired["operations"]]
     channel = Channel(_secrets_of(steps))
-    state = Path(desired["state_directory"])
+    state, who, purpose = Path(desired["state_directory"]), desired["who"], desired["purpose"]
+
+    def lead() -> None:
+        kept = journal.Journal(state, desired["operations"], who, purpose)
+        Convergence(steps, kept, channel, desired["check"]).lead()
+
     try:
         if desired["check"]:
-            Convergence(steps, state, channel, check=True).lead()
+            lead()
             return
-        with _locked(state, desired["who"], desired["lock_wait_s"], channel) as mine:
+        with _locked(state, f"{who}, for {purpose}", desired["lock_wait_s"], channel) as mine:
             if mine:
-                Convergence(steps, state, channel, check=False).lead()
+                lead()
     except ControllerGone:
-        raise SystemExit(1) from None
+        raise SystemExit(GONE) from None
 
 
 class Channel:
@@ -120,9 +138,10 @@ def json_line(values: Mapping[str, Any]) -> bytes:
 class Convergence:
     """One run over all operations of this host; the first failure ends it."""
 
-    def __init__(self, steps: list[Operation], state: Path, channel: Channel, check: bool) -> None:
-        self._steps, self._channel, self._check = steps, channel, check
-        self._pending = Pending(state / "pending.json")
+    def __init__(
+        self, steps: list[Operation], journal: journal.Journal, channel: Channel, check: bool
+    ) -> None:
+        self._steps, self._journal, self._channel, self._check = steps, journal, channel, check
         self._changed: set[str] = set()
 
     def lead(self) -> None:
@@ -145,34 +164,54 @@ class Convergence:
                     "status": "failed",
                     "why": f"a file of this host can't be read or written: {error}",
                 }
+            self._tell_history(step, outcome)
             self._channel.say(index=index, duration_s=round(time.monotonic() - began, 4), **outcome)
             if outcome["status"] == "failed":
                 break
+        else:
+            if not self._check:
+                self._journal.end()
         self._channel.say(end=True)
 
     def _step(self, index: int, step: Operation) -> dict[str, Any]:
-        plan = self._plan(step)
+        plan = self._plan(index, step)
         outcome = {"status": _status(plan, self._check), "why": plan.why, "diff": plan.diff}
         if plan.actions and not self._check:
             if plan.changes:
-                self._pending.add(self._dependants(index, step))
+                self._journal.forget_done_after(index)
+                self._journal.add_due(self._dependants(index, step))
+            if plan.ends_boot:
+                self._journal.add_reboot(index, plan.ends_boot)
             outcome.update(self._perform(index, plan))
         if plan.again and not self._check:
-            rest = self._plan(step)
+            rest = self._plan(index, step)
             outcome.update(self._perform(index, rest), diff=f"{plan.diff}\n{rest.diff}")
         if outcome["status"] == "changed":
             self._changed.update(names_of(step))
+            if _leaves_no_trace(step) and not self._check:
+                self._journal.add_done(index)
         if not self._check:
-            self._pending.remove(step.title)
+            self._journal.acted(step.title)
         return outcome
 
-    def _plan(self, step: Operation) -> Plan:
+    def _plan(self, index: int, step: Operation) -> Plan:
         handler = HANDLERS[type(step)]
         facts = handler.read(step)
-        if not isinstance(step, (operations.Service, operations.Command)):
+        if not isinstance(step, (operations.Service, operations.Command, operations.Reboot)):
             return handler.plan(step, facts)
-        changed = bool(self._changed.intersection(references_of(step))) or self._pending.is_due(step.title)
-        return handler.plan(step, facts, changed)
+        changed = bool(self._changed.intersection(references_of(step))) or self._journal.is_due(step.title)
+        if isinstance(step, operations.Reboot):
+            return handler.plan(step, facts, changed, self._journal.booted_from(index))
+        done_at = self._journal.done_at(index) if _leaves_no_trace(step) else ""
+        return nothing(f"done at {done_at}") if done_at else handler.plan(step, facts, changed)
+
+    def _tell_history(self, step: Operation, outcome: Mapping[str, Any]) -> None:
+        if not self._check and outcome["status"] in ("changed", "failed"):
+            why = (
+                f"{outcome['why']}\n{outcome.get('stdout_tail', '') if outcome['status'] == 'failed' else ''}"
+            )
+            with contextlib.suppress(OSError):  # a full disk, say: what failed is told to the controller
+                self._journal.tell(step.title, outcome["status"], self._channel.mask(why.strip()))
 
     def _perform(self, index: int, plan: Plan) -> dict[str, Any]:
         """Do what is planned; gives what the plan alone could not know of the outcome."""
@@ -205,41 +244,13 @@ class Convergence:
         return {later.title for later in self._steps[index + 1 :] if names.intersection(references_of(later))}
 
 
-class Pending:
-    """The steps that must still act on a change, kept on the host so that a killed run's successor knows."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            text = path.read_text()
-            self._titles: set[str] = set(json.loads(text))
-        except (OSError, ValueError):
-            self._titles = set()
-
-    def is_due(self, title: str) -> bool:
-        return title in self._titles
-
-    def add(self, titles: set[str]) -> None:
-        if titles - self._titles:
-            self._titles |= titles
-            self._write()
-
-    def remove(self, title: str) -> None:
-        if title in self._titles:
-            self._titles.discard(title)
-            self._write()
-
-    def _write(self) -> None:
-        if not self._titles:
-            self._path.unlink()
-            return
-        temporary = self._path.with_name(".pending.json.ansible_like")
-        temporary.write_text(json.dumps(sorted(self._titles)))
-        temporary.replace(self._path)
+def _leaves_no_trace(step: Operation) -> bool:
+    """Whether nothing on the host tells that the step is done: only the journal knows."""
+    return isinstance(step, operations.Command) and not (step.creates or step.unless or step.when_changed)
 
 
 def _status(plan: Plan, check: bool) -> str:
-    if plan.actions and plan.changes:
+    if plan.happened or (plan.actions and plan.changes):
         return "changed"
     if plan.skipped or (plan.actions and check):
         return "skipped"
@@ -247,10 +258,21 @@ def _status(plan: Plan, check: bool) -> str:
 
 
 @contextlib.contextmanager
-def _locked(state: Path, who: str, wait_s: float, channel: Channel) -> Iterator[bool]:
-    """Hold the host against a second run; False when another one holds it, which the controller is told."""
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (state / "lock").open("a+") as lock:
+def _locked(state: Path, holder: str, wait_s: float, channel: Channel) -> Iterator[bool]:
+    """Hold the host against a second run; False when that can't be, which the controller is told."""
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        status = os.lstat(state)
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            raise PermissionError(
+                f"{state} must be a directory that belongs to us and that nobody else can write"
+            )
+        lock = open(state / "lock", "a+")  # noqa: SIM115 - closed by the block below
+    except OSError as error:
+        channel.say(unusable=str(error))
+        yield False
+        return
+    with lock:
         until = time.monotonic() + wait_s
         while not _lock(lock.fileno()):
             if time.monotonic() >= until:
@@ -260,9 +282,13 @@ def _locked(state: Path, who: str, wait_s: float, channel: Channel) -> Iterator[
                 return
             processes.pause(0.2)
         lock.truncate(0)
-        lock.write(f"{who}, since {time.strftime('%Y-%m-%d %H:%M:%S %Z')}")
+        lock.write(f"{holder}, since {time.strftime(journal.TIME_FORM)}")
         lock.flush()
-        yield True
+        try:
+            yield True
+        finally:
+            # the warden has the lock too, and may end a moment after us
+            fcntl.flock(lock.fileno(), fcntl.LOCK_UN)
 
 
 def _lock(descriptor: int) -> bool:

@@ -15,6 +15,7 @@ from ansible_like.agent.values import Completed, ControllerGone, Run
 
 KEPT_BYTES = 65536
 GRACE_S = 5.0
+_warden: list[int] = []
 CONTROLLER = 0  # our stdin: it is held open by the controller, so its end is the controller's end
 
 
@@ -26,34 +27,91 @@ def pause(seconds: float) -> None:
             _read_controller()
 
 
-def run(command: Run, on_line: Callable[[str], None] | None = None) -> Completed:
+def run(command: Run, on_line: Callable[[str], None] | None = None, guarded: bool = False) -> Completed:
     """Run to the end. ``on_line`` is called with each line of stdout while the command runs.
 
     Raises FileNotFoundError and PermissionError where the program can't be started, ControllerGone where the
     controller went away; in every case nothing of the command's process group is left running.
+    ``guarded``: not even where we are killed.
     """
     began = time.monotonic()
+    if guarded:
+        _announce(0)  # it must be there before the command is
+
+    def prepare() -> None:
+        if guarded:
+            _announce(os.getpid())
+        if command.user is not None:
+            _become(command.user)
+
     with _child_exits() as exits, _text_as_stdin(command.stdin) as stdin:
-        child = subprocess.Popen(
-            command.argv,
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            cwd=command.directory,
-            env={**os.environ, **_home_of(command.user), **command.environment},
-            preexec_fn=None if command.user is None else lambda: _become(command.user),  # noqa: PLW1509 - no threads here
-        )
         try:
-            outputs = _Outputs(child, on_line)
-            in_time = _follow(child, outputs, exits, began + command.deadline_s)
+            child = subprocess.Popen(
+                command.argv,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                cwd=command.directory,
+                env={**os.environ, **_home_of(command.user), **command.environment},
+                preexec_fn=prepare if guarded or command.user is not None else None,  # noqa: PLW1509 - no threads here
+            )
+            try:
+                outputs = _Outputs(child, on_line)
+                in_time = _follow(child, outputs, exits, began + command.deadline_s)
+            finally:
+                _end_group(child)
+                for pipe in (child.stdout, child.stderr):
+                    if pipe:
+                        pipe.close()
         finally:
-            _end_group(child)
-            for pipe in (child.stdout, child.stderr):
-                if pipe:
-                    pipe.close()
+            if guarded:
+                _announce(0)
     code = child.returncode if in_time else None
     return Completed(code, outputs.text("stdout"), outputs.text("stderr"), time.monotonic() - began)
+
+
+def _announce(group: int) -> None:
+    """Tell the warden which process group runs now; 0: none."""
+    if not _warden:
+        _warden.append(_start_warden())
+    os.write(_warden[0], b"%d\n" % group)
+
+
+def _start_warden() -> int:
+    """A process that ends the command when we can't, for we were killed; gives where to tell it of groups.
+
+    It holds the host's lock as we do, so that a successor waits until it has done that.
+    """
+    told, tell = os.pipe()
+    if os.fork():
+        os.close(told)
+        return tell
+    try:
+        os.setsid()
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(nowhere, descriptor)
+        os.close(tell)
+        group = 0
+        while said := os.read(told, 4096):
+            group = int(said.split()[-1])
+        if group:
+            _end_orphans(group)
+    finally:
+        os._exit(0)
+
+
+def _end_orphans(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGTERM)
+        until = time.monotonic() + GRACE_S
+        while time.monotonic() < until:
+            os.killpg(group, 0)
+            time.sleep(0.02)
+        os.killpg(group, signal.SIGKILL)
 
 
 def _home_of(user: str | None) -> dict[str, str]:

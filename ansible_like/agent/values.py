@@ -99,6 +99,12 @@ class AwaitUrl(NamedTuple):
     deadline_s: float
 
 
+class EndBoot(NamedTuple):
+    """Have the host boot anew, which ends whoever asks for it."""
+
+    deadline_s: float
+
+
 Action = Union[  # noqa: UP007 - evaluated, and Python 3.8 has no X | Y
     Run,
     WriteFile,
@@ -111,6 +117,7 @@ Action = Union[  # noqa: UP007 - evaluated, and Python 3.8 has no X | Y
     AwaitPort,
     AwaitPath,
     AwaitUrl,
+    EndBoot,
 ]
 
 
@@ -124,6 +131,10 @@ class Plan(NamedTuple):
     """Not all is as wanted, and that is tolerated: ``why`` says what was left out."""
     changes: bool = True
     """False: the actions only wait, and leave the host as it was."""
+    happened: bool = False
+    """What was planned has happened before this run: it counts as a change of this one."""
+    ends_boot: str = ""
+    """The id of the boot that the actions end, and this run with it."""
     again: bool = False
     """The actions bring facts to light that the rest of the plan depends on: read them and plan once more."""
 

@@ -37,6 +37,7 @@ class Agent:
     ) -> None:
         desired = {
             "who": "process 1 on here",
+            "purpose": "tests",
             "check": check,
             "lock_wait_s": lock_wait_s,
             "state_directory": str(state),

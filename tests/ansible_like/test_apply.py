@@ -146,7 +146,7 @@ def test_a_host_that_another_run_holds(
         result = converge((own_file(place / "a", ""),))
         (place / "fifo").write_text("\n")
     assert isinstance(result.error, HostBusy)
-    assert "another run holds this host: process 1 on here, since 2" in str(result.error)
+    assert "another run holds this host: process 1 on here, for tests, since 2" in str(result.error)
 
 
 def test_a_connection_cut_in_the_middle_leaves_no_process_and_the_next_run_goes_on(
@@ -165,7 +165,12 @@ def test_a_connection_cut_in_the_middle_leaves_no_process_and_the_next_run_goes_
                 relay.cut()
 
         target = sshd.target(port=relay.port)
-        result = apply({target: operations}, on_event=cut, state_directory=str(tmp_path / "state"))["node-0"]
+        result = apply(
+            {target: operations},
+            on_event=cut,
+            reconnect_deadline_s=0,
+            state_directory=str(tmp_path / "state"),
+        )["node-0"]
     assert isinstance(result.error, ConnectionLost)
     assert "ended when step 2 of 3, command long, was running" in str(result.error)
 
@@ -321,6 +326,12 @@ class Relay:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
+    def close(self) -> None:
+        """Take no more connections."""
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
@@ -343,7 +354,7 @@ class Relay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.close()
+        self.close()
         self.cut()
         for each in self._sockets:
             each.close()

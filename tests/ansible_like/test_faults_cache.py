@@ -71,7 +71,7 @@ def test_another_python_compiles_its_own(state: Path, tmp_path: Path) -> None:
         before = (state / "agent").read_bytes() if state.exists() else b""
         assert converge(state, tmp_path, python=python)
         assert (state / "agent").read_bytes() != before
-    assert sorted(path.name for path in state.iterdir()) == ["agent", "lock"]
+    assert sorted(path.name for path in state.iterdir()) == ["agent", "history.jsonl", "lock"]
 
 
 def test_where_it_cannot_be_kept_all_goes_without(state: Path, tmp_path: Path) -> None:
@@ -79,4 +79,4 @@ def test_where_it_cannot_be_kept_all_goes_without(state: Path, tmp_path: Path) -
     (state / "agent").mkdir()
     assert converge(state, tmp_path) == ["changed"]
     assert converge(state, tmp_path) == ["ok"]
-    assert sorted(path.name for path in state.iterdir()) == ["agent", "lock"]
+    assert sorted(path.name for path in state.iterdir()) == ["agent", "history.jsonl", "lock"]

@@ -22,6 +22,7 @@ from ansible_like.operations import (
     Mount,
     Operation,
     Package,
+    Reboot,
     Service,
     Sysctl,
     User,
@@ -53,6 +54,7 @@ EVERY_KIND: tuple[Operation, ...] = (
     AuthorizedKey("ubuntu", "ssh-ed25519 AAAAC3Nzblob ada@home"),
     KernelModule("br_netfilter", tolerate_missing=True),
     Limits("60-x", ("* soft nofile 65536",)),
+    Reboot(when_changed=("/etc/motd",), name="for the driver"),
 )
 
 
@@ -109,6 +111,7 @@ def test_titles_and_names() -> None:
         "authorized key of ubuntu: ssh-ed25519 ada@home …C3Nzblob",
         "kernel module br_netfilter",
         "limits 60-x",
+        "reboot for the driver",
     ]
     assert Command("set -e\nmake", name="build it").title == "command build it"
     assert Command("x" * 100).title == "command " + "x" * 71 + "…"

@@ -1,0 +1,166 @@
+"""What a host remembers of a run that has not come to its end, and, bounded, of those before.
+
+``journal.jsonl`` is there only while a run is open: from what it first notes until it has ended well. It
+holds the steps that must still act on a change, and the commands that are done and that no guard knows of. A
+successor that was given the same steps up to such a command does not run it again, unless an earlier step had
+to change something anew. ``history.jsonl`` tells what was changed and what failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+HISTORY_BYTES = 1 << 20
+TIME_FORM = "%Y-%m-%d %H:%M:%S %Z"
+
+
+class Journal:
+    """The journal of one run over these steps (each as it came), and what its predecessor left to it."""
+
+    def __init__(self, state: Path, steps: Sequence[Mapping[str, Any]], who: str, purpose: str) -> None:
+        self._path, self._history = state / "journal.jsonl", state / "history.jsonl"
+        self._steps, self._who, self._purpose = steps, who, purpose
+        self._prefixes: list[str] = []
+        self._is_open = False
+        self._due: set[str] = set()
+        self._done: dict[str, str] = {}
+        self._booted_from: dict[str, str] = {}
+        for line in _lines(self._path):
+            self._due |= set(line.get("due", ()))
+            self._due.discard(line.get("acted", ""))
+            if "done" in line:
+                self._done[line["done"]] = line["at"]
+            if "reboot" in line:
+                self._booted_from[line["reboot"]] = line["boot"]
+
+    def is_due(self, title: str) -> bool:
+        """Whether the step must still act on a change of a run that did not come to it."""
+        return title in self._due
+
+    def done_at(self, index: int) -> str:
+        """When the predecessor had done this command, after the same steps; empty: it had not."""
+        return self._done.get(self._prefix(index), "") if self._done else ""
+
+    def booted_from(self, index: int) -> str:
+        """The id of the boot that the predecessor ended with this step; empty: it had not come to it."""
+        return self._booted_from.get(self._prefix(index), "") if self._booted_from else ""
+
+    def forget_done_after(self, index: int) -> None:
+        """The step changed something anew: the commands after it are to be done again."""
+        if self._done:
+            kept = {self._prefix(each) for each in range(index + 1)}
+            left = {prefix: at for prefix, at in self._done.items() if prefix in kept}
+            if left != self._done:
+                self._done = left
+                self._write()
+
+    def add_due(self, titles: set[str]) -> None:
+        if titles - self._due:
+            self._due |= titles
+            self._add({"due": sorted(titles)})
+
+    def acted(self, title: str) -> None:
+        if title in self._due:
+            self._due.discard(title)
+            self._add({"acted": title})
+
+    def add_done(self, index: int) -> None:
+        prefix, at = self._prefix(index), _now()
+        self._done[prefix] = at
+        self._add({"done": prefix, "at": at})
+
+    def add_reboot(self, index: int, boot: str) -> None:
+        """The step is about to end this boot."""
+        prefix = self._prefix(index)
+        self._booted_from[prefix] = boot
+        self._add({"reboot": prefix, "boot": boot})
+
+    def tell(self, title: str, status: str, why: str) -> None:
+        """For the history: what a step changed, or how it failed."""
+        line = {"at": _now(), "who": self._who, "purpose": self._purpose}
+        with _opened(self._history, os.O_APPEND) as file:
+            file.write(_line({**line, "title": title, "status": status, "why": why}))
+            is_too_long = file.tell() > HISTORY_BYTES
+        if is_too_long:
+            latest = self._history.read_bytes()[-HISTORY_BYTES // 2 :]
+            _replace(self._history, latest[latest.index(b"\n") + 1 :])
+
+    def end(self) -> None:
+        """The run has ended well: only what other plays left to be acted on stays."""
+        self._done, self._booted_from = {}, {}
+        if self._due:
+            self._write()
+        elif self._path.exists():
+            self._path.unlink()
+
+    def _add(self, line: dict[str, Any]) -> None:
+        if not self._is_open:
+            self._write()
+            return
+        with _opened(self._path, os.O_APPEND) as file:
+            file.write(_line(line))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _write(self) -> None:
+        """Anew, as far as it is true of this run."""
+        own = {self._prefix(index) for index in range(len(self._steps))}
+        lines: list[dict[str, Any]] = [{"who": self._who, "purpose": self._purpose, "since": _now()}]
+        lines += [{"due": sorted(self._due)}] if self._due else []
+        lines += [{"done": key, "at": at} for key, at in self._done.items() if key in own]
+        lines += [{"reboot": key, "boot": boot} for key, boot in self._booted_from.items() if key in own]
+        _replace(self._path, b"".join(map(_line, lines)))
+        self._is_open = True
+
+    def _prefix(self, index: int) -> str:
+        """Names a step together with all before it; secrets go in only through the hash."""
+        from _blake2 import blake2b  # noqa: PLC0415 - hashlib would load OpenSSL
+
+        while len(self._prefixes) <= index:
+            before = self._prefixes[-1] if self._prefixes else ""
+            text = f"{before}{self._steps[len(self._prefixes)]!r}"
+            self._prefixes.append(blake2b(text.encode(), digest_size=16).hexdigest())
+        return self._prefixes[index]
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """What was written whole; a line that a power loss tore says nothing."""
+    try:
+        text = path.read_text("utf-8", "replace")
+    except OSError:
+        return []
+    lines = []
+    for each in text.splitlines():
+        try:
+            line = json.loads(each)
+        except ValueError:
+            continue
+        if isinstance(line, dict):
+            lines.append(line)
+    return lines
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.ansible_like")
+    with _opened(temporary, os.O_TRUNC) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _opened(path: Path, flags: int) -> Any:
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | flags, 0o600), "ab")
+
+
+def _line(values: dict[str, Any]) -> bytes:
+    return (json.dumps(values) + "\n").encode()
+
+
+def _now() -> str:
+    return time.strftime(TIME_FORM)
