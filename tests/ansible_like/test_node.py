@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from ansible_like.operations import (
     Mount,
     Operation,
     Package,
+    Reboot,
     Service,
     Sysctl,
     User,
@@ -45,6 +47,7 @@ BRIDGE = "sshnode0"
 NETWORK = f"[Match]\nName=host0\n[Network]\nAddress={NODE}/30\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
 REPOSITORY = "/opt/repository"
 DISK_BYTES = 64 << 20
+REBOOTS = 133  # nspawn's exit code when the node asked to be booted anew
 
 UNIT = """\
 [Service]
@@ -135,17 +138,28 @@ def booted(root: Path, loop: str, console: Path) -> Iterator[None]:
         *("--resolv-conf=off", f"--bind={loop}:/dev/sdf"),
     ]
     groups = " ".join(str(group) for group in cgroups.groups(BRIDGE))
-    start = ["sh", "-c", f'{cgroups.ENTER}; shift; exec "$@"', "node", groups, *nspawn]
+    boots = f'{cgroups.ENTER}; shift; "$@"; while [ $? = {REBOOTS} ]; do "$@"; done'
+    start = ["sh", "-c", boots, "node", groups, *nspawn]
     with console.open("wb") as output:
         process = subprocess.Popen(start, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
         yield
     finally:
-        # the first process of the node takes all others with it
-        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-            os.kill(int(child), signal.SIGKILL)
+        containers = children(process.pid)
+        ends = [os.pidfd_open(container) for container in containers]
+        process.kill()  # the loop, so that it boots no more
         process.wait()
+        # the first process of the node takes all others with it
+        for first in [first for container in containers for first in children(container)]:
+            os.kill(first, signal.SIGKILL)
+        for end in ends:
+            select.select([end], [], [])
+            os.close(end)
         cgroups.remove(BRIDGE)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def shell(*argv: object) -> str:
@@ -375,3 +389,61 @@ def test_timers_are_units_and_many_of_them_need_one_reload(node: Node) -> None:
     ]
     assert statuses(node.converge(*later, *restarted)) == ["changed"] * 9
     assert reloads() == before + 1
+
+
+BOOT = "cat /proc/sys/kernel/random/boot_id"
+
+
+def test_a_reboot_in_a_play_comes_once_and_the_steps_after_it_go_on(node: Node) -> None:
+    def steps(version: str) -> tuple[Operation, ...]:
+        return (
+            File("/etc/driver", version),
+            Command("echo x >> /var/tmp/before", name="before"),
+            Reboot(when_changed=("/etc/driver",), deadline_s=60),
+            Command(f"{BOOT} >> /var/tmp/after", name="after"),
+        )
+
+    before = node.run(BOOT)
+    events: list[Event] = []
+    result = node.converge(*steps("1"), on_event=events.append)
+    assert statuses(result) == ["changed"] * 4
+    assert "boots anew" in [event.detail for event in events]
+    assert result.operations[2].why == "booted anew"
+    after = node.run(BOOT)
+    assert after != before
+    assert node.run("cat /var/tmp/after") == after
+    assert node.run("cat /var/tmp/before") == "x\n"
+
+    second = node.converge(*steps("1"))
+    assert statuses(second) == ["ok", "changed", "ok", "changed"]
+    assert node.run(BOOT) == after
+
+
+def test_a_host_that_someone_boots_anew_in_the_middle(node: Node) -> None:
+    hangs = "test -e /var/tmp/hung && exit; touch /var/tmp/hung; echo PROGRESS up; sleep 1000; :"
+    steps = (
+        Command("echo x >> /var/tmp/once", name="first"),
+        Command(hangs, progress=True, name="hangs"),
+        Command("echo x >> /var/tmp/once", name="last"),
+    )
+
+    def boot_anew(event: Event) -> None:
+        if event.detail == "up":
+            node.run("sync; systemctl reboot")
+
+    result = node.converge(*steps, on_event=boot_anew)
+    assert result.error is None
+    assert statuses(result) == ["changed"] * 3
+    assert node.run("cat /var/tmp/once") == "x\nx\n"
+    assert node.run("ls /var/lib/ansible_like").split() == ["agent", "history.jsonl", "lock"]
+
+
+def test_one_that_cannot_boot_anew_says_so(node: Node) -> None:
+    result = node.converge(
+        Command("touch /run/reboot-required"),
+        Command("ln -sf /bin/false /usr/local/bin/systemctl"),
+        Reboot(deadline_s=5),
+    )
+    node.run("rm /run/reboot-required /usr/local/bin/systemctl")
+    assert isinstance(result.error, StepFailed)
+    assert "step 3 of 3, reboot, failed: systemctl reboot (exit code 1)" in str(result.error)
