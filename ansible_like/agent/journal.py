@@ -8,11 +8,11 @@ to change something anew. ``history.jsonl`` tells what was changed and what fail
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 HISTORY_BYTES = 1 << 20
@@ -22,8 +22,8 @@ TIME_FORM = "%Y-%m-%d %H:%M:%S %Z"
 class Journal:
     """The journal of one run over these steps (each as it came), and what its predecessor left to it."""
 
-    def __init__(self, state: Path, steps: Sequence[Mapping[str, Any]], who: str, purpose: str) -> None:
-        self._path, self._history = state / "journal.jsonl", state / "history.jsonl"
+    def __init__(self, state: str, steps: Sequence[Mapping[str, Any]], who: str, purpose: str) -> None:
+        self._path, self._history = f"{state}/journal.jsonl", f"{state}/history.jsonl"
         self._steps, self._who, self._purpose = steps, who, purpose
         self._prefixes: list[str] = []
         self._is_open = False
@@ -87,16 +87,20 @@ class Journal:
             file.write(_line({**line, "title": title, "status": status, "why": why}))
             is_too_long = file.tell() > HISTORY_BYTES
         if is_too_long:
-            latest = self._history.read_bytes()[-HISTORY_BYTES // 2 :]
-            _replace(self._history, latest[latest.index(b"\n") + 1 :])
+            with open(self._history, "rb") as file:
+                file.seek(-HISTORY_BYTES // 2, os.SEEK_END)
+                file.readline()  # the rest of one
+                latest = file.read()
+            _replace(self._history, latest)
 
     def end(self) -> None:
         """The run has ended well: only what other plays left to be acted on stays."""
         self._done, self._booted_from = {}, {}
         if self._due:
             self._write()
-        elif self._path.exists():
-            self._path.unlink()
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)
 
     def _add(self, line: dict[str, Any]) -> None:
         if not self._is_open:
@@ -128,10 +132,11 @@ class Journal:
         return self._prefixes[index]
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def _lines(path: str) -> list[dict[str, Any]]:
     """What was written whole; a line that a power loss tore says nothing."""
     try:
-        text = path.read_text("utf-8", "replace")
+        with open(path, encoding="utf-8", errors="replace") as file:
+            text = file.read()
     except OSError:
         return []
     lines = []
@@ -145,16 +150,16 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.ansible_like")
+def _replace(path: str, content: bytes) -> None:
+    temporary = f"{path}.ansible_like"
     with _opened(temporary, os.O_TRUNC) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
+    os.replace(temporary, path)
 
 
-def _opened(path: Path, flags: int) -> Any:
+def _opened(path: str, flags: int) -> Any:
     return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | flags, 0o600), "ab")
 
 

@@ -9,7 +9,6 @@ import signal
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible_like import operations
@@ -80,7 +79,7 @@ def main(desired: Mapping[str, Any]) -> None:
     os.umask(0o022)
     steps = [operations.decode(wire) for wire in desired["operations"]]
     channel = Channel(_secrets_of(steps))
-    state, who, purpose = Path(desired["state_directory"]), desired["who"], desired["purpose"]
+    state, who, purpose = desired["state_directory"], desired["who"], desired["purpose"]
 
     def lead() -> None:
         kept = journal.Journal(state, desired["operations"], who, purpose)
@@ -258,16 +257,16 @@ def _status(plan: Plan, check: bool) -> str:
 
 
 @contextlib.contextmanager
-def _locked(state: Path, holder: str, wait_s: float, channel: Channel) -> Iterator[bool]:
+def _locked(state: str, holder: str, wait_s: float, channel: Channel) -> Iterator[bool]:
     """Hold the host against a second run; False when that can't be, which the controller is told."""
     try:
-        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.makedirs(state, 0o700, exist_ok=True)
         status = os.lstat(state)
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
             raise PermissionError(
                 f"{state} must be a directory that belongs to us and that nobody else can write"
             )
-        lock = open(state / "lock", "a+")  # noqa: SIM115 - closed by the block below
+        lock = open(f"{state}/lock", "a+")  # noqa: SIM115 - closed by the block below
     except OSError as error:
         channel.say(unusable=str(error))
         yield False

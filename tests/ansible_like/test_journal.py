@@ -163,7 +163,7 @@ class TestHistory:
         assert (second["status"], second["why"].splitlines()[-1]) == ("failed", "reason")
 
     def test_it_is_bounded_and_keeps_the_latest(self, tmp_path: Path) -> None:
-        journal = Journal(tmp_path, (), "who", "purpose")
+        journal = Journal(str(tmp_path), (), "who", "purpose")
         for number in range(HISTORY_BYTES // 1000):
             journal.tell(f"step {number}", "changed", "x" * 1000)
         lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
