@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
 
-import paramiko
 from tenacity import (
     Retrying,
     retry_if_exception_type,
@@ -25,6 +24,7 @@ from tenacity import (
     wait_exponential,
 )
 
+from ansible_like.lean import paramiko
 from ansible_like.result import (
     AuthenticationRefused,
     BadPrivateKey,

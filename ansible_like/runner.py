@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Final, NamedTuple
 
-import paramiko
-
 from ansible_like import program
 from ansible_like.connection import Connection, Target
+from ansible_like.lean import paramiko
 from ansible_like.operations import Command, Operation, Reboot, digest, encode, names_of, references_of
 from ansible_like.result import (
     AuthenticationRefused,
