@@ -9,7 +9,6 @@ import pwd
 import shutil
 import socket
 import stat
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -125,7 +124,7 @@ def _run(action: Run, on_line: Callable[[str], None]) -> Completed:
     while True:
         try:
             done = processes.run(action, progress if action.progress else None, guarded=True)
-        except (OSError, subprocess.SubprocessError) as error:
+        except OSError as error:
             raise ActionFailed(deed, 127, f"cannot be started: {error}") from error
         if done.exit_code in action.ok_codes:
             return done

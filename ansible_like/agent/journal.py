@@ -15,6 +15,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_like.agent.values import json_line
+
 HISTORY_BYTES = 1 << 20
 TIME_FORM = "%Y-%m-%d %H:%M:%S %Z"
 
@@ -31,8 +33,10 @@ class Journal:
         self._done: dict[str, str] = {}
         self._booted_from: dict[str, str] = {}
         for line in _lines(self._path):
-            self._due |= set(line.get("due", ()))
-            self._due.discard(line.get("acted", ""))
+            if "due" in line:
+                self._due.add(line["due"])
+            if "acted" in line:
+                self._due.discard(line["acted"])
             if "done" in line:
                 self._done[line["done"]] = line["at"]
             if "reboot" in line:
@@ -62,7 +66,7 @@ class Journal:
     def add_due(self, titles: set[str]) -> None:
         if titles - self._due:
             self._due |= titles
-            self._add({"due": sorted(titles)})
+            self._add(*({"due": title} for title in sorted(titles)))
 
     def acted(self, title: str) -> None:
         if title in self._due:
@@ -84,7 +88,7 @@ class Journal:
         """For the history: what a step changed, or how it failed."""
         line = {"at": _now(), "who": self._who, "purpose": self._purpose}
         with _opened(self._history, os.O_APPEND) as file:
-            file.write(_line({**line, "title": title, "status": status, "why": why}))
+            file.write(json_line({**line, "title": title, "status": status, "why": why}))
             is_too_long = file.tell() > HISTORY_BYTES
         if is_too_long:
             with open(self._history, "rb") as file:
@@ -102,12 +106,12 @@ class Journal:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)
 
-    def _add(self, line: dict[str, Any]) -> None:
+    def _add(self, *lines: dict[str, Any]) -> None:
         if not self._is_open:
             self._write()
             return
         with _opened(self._path, os.O_APPEND) as file:
-            file.write(_line(line))
+            file.write(b"".join(map(json_line, lines)))
             file.flush()
             os.fsync(file.fileno())
 
@@ -115,10 +119,10 @@ class Journal:
         """Anew, as far as it is true of this run."""
         own = {self._prefix(index) for index in range(len(self._steps))}
         lines: list[dict[str, Any]] = [{"who": self._who, "purpose": self._purpose, "since": _now()}]
-        lines += [{"due": sorted(self._due)}] if self._due else []
+        lines += [{"due": title} for title in sorted(self._due)]
         lines += [{"done": key, "at": at} for key, at in self._done.items() if key in own]
         lines += [{"reboot": key, "boot": boot} for key, boot in self._booted_from.items() if key in own]
-        _replace(self._path, b"".join(map(_line, lines)))
+        _replace(self._path, b"".join(map(json_line, lines)))
         self._is_open = True
 
     def _prefix(self, index: int) -> str:
@@ -161,10 +165,6 @@ def _replace(path: str, content: bytes) -> None:
 
 def _opened(path: str, flags: int) -> Any:
     return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | flags, 0o600), "ab")
-
-
-def _line(values: dict[str, Any]) -> bytes:
-    return (json.dumps(values) + "\n").encode()
 
 
 def _now() -> str:

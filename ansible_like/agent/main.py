@@ -33,6 +33,7 @@ from ansible_like.agent.values import (
     Plan,
     Refused,
     Tolerated,
+    json_line,
     nothing,
 )
 from ansible_like.operations import Operation, names_of, references_of
@@ -117,21 +118,6 @@ class Channel:
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         return text
-
-
-def json_line(values: Mapping[str, Any]) -> bytes:
-    """A flat object; ``json`` would take longer to load than a run without changes takes."""
-    try:
-        from _json import encode_basestring_ascii as quoted  # noqa: PLC0415 - that which json itself uses
-    except ImportError:
-        from json import dumps as quoted  # noqa: PLC0415
-
-    def text(value: Any) -> str:
-        if isinstance(value, str):
-            return str(quoted(value))
-        return {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
-
-    return f"{{{', '.join(f'{text(name)}: {text(value)}' for name, value in values.items())}}}\n".encode()
 
 
 class Convergence:

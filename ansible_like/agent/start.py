@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STAND_IN = "ansible_like.agent.light"
 LIGHT = ("contextlib", "dataclasses", "pathlib", "typing")
-LATER = ("json", "re", "selectors", "shlex", "shutil", "socket", "subprocess", "uuid")
+LATER = ("json", "re", "shlex", "shutil", "socket", "uuid")
 BUILT_IN = {"collections.abc": "_collections_abc", "signal": "_signal"}
 
 _ModuleSpec: Any = type(sys.__spec__)  # to import it would cost a millisecond
