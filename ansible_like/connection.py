@@ -269,7 +269,7 @@ def _converse(channel: paramiko.Channel, stdin: bytes, collected: _Collected, un
         collected.take(channel)
         if sent < len(stdin) and channel.send_ready():
             sent += _send(channel, stdin[sent : sent + RECEIVE_BYTES]) or len(stdin)
-        elif sent >= len(stdin) and not channel.eof_sent:
+        if sent >= len(stdin) and not channel.eof_sent:
             _send(channel, None)
         if channel.eof_received or channel.closed:
             break
