@@ -25,6 +25,7 @@ from tenacity import (
     wait_exponential,
 )
 
+from ansible_like.elevation import MASK, WITHOUT_PASSWORD, PasswordExchange
 from ansible_like.result import (
     AuthenticationRefused,
     BadPrivateKey,
@@ -32,6 +33,7 @@ from ansible_like.result import (
     ConnectionLost,
     EngineError,
     HostKeyMismatch,
+    SudoRefused,
     Unreachable,
 )
 
@@ -62,10 +64,12 @@ class Target:
     port: int = 22
     jump: Target | None = None
     sudo: bool = True
+    sudo_password: str | None = field(default=None, repr=False)
+    """What sudo is answered when it asks; None: it must not ask."""
 
-    @property
-    def becomes_root(self) -> bool:
-        return self.sudo and self.user != "root"
+    def masked(self, text: str) -> str:
+        """The text without the password that is in no log, exception or event."""
+        return text.replace(self.sudo_password, MASK) if self.sudo_password else text
 
 
 @dataclass(frozen=True)
@@ -172,19 +176,20 @@ class Connection:
     ) -> CommandResult:
         """Run a command; a str goes through the host's ``sh``. The host itself ends it at the deadline.
 
-        Raises CommandFailed for any exit code that isn't in ``ok_codes`` and at the deadline, ConnectionLost.
+        Raises CommandFailed for any exit code that isn't in ``ok_codes`` and at the deadline, ConnectionLost,
+        and SudoRefused where a password for sudo was given and did not help.
         """
         words = ["sh", "-c", argv] if isinstance(argv, str) else list(argv)
         shown = argv if isinstance(argv, str) else shlex.join(argv)
         # the host's own timeout ends the command also when this side is gone and can't
         words = ["timeout", "--kill-after=5", f"{deadline_s:g}", *words]
-        began = time.monotonic()
-        with self.channel(shlex.join([*self.elevation(sudo), *words])) as channel:
+        with self.channel(words, sudo=sudo) as channel:
+            began = time.monotonic()
             collected = _Collected()
             finished = _converse(channel, stdin or b"", collected, began + deadline_s + 10)
             code = channel.recv_exit_status() if finished else None
         result = CommandResult(code if code is not None else -1, collected.stdout(), collected.stderr())
-        last = _last_lines(result)
+        last = self.target.masked(_last_lines(result))
         if not finished or (code in (124, 137) and time.monotonic() - began >= deadline_s):
             ending = f"did not end within {deadline_s:g} s and was killed"
             raise CommandFailed(self.target.name, shown, None, last, ending)
@@ -199,22 +204,35 @@ class Connection:
         return result
 
     @contextlib.contextmanager
-    def channel(self, command: str) -> Iterator[paramiko.Channel]:
-        """A channel on which the command line was started. Raises ConnectionLost."""
+    def channel(self, words: Sequence[str], *, sudo: bool) -> Iterator[paramiko.Channel]:
+        """A channel on which the command was started, as root where ``sudo`` says so and we are not yet.
+
+        Raises ConnectionLost, SudoRefused.
+        """
+        exchange: PasswordExchange | None = None
+        if sudo and self.target.user != "root":
+            password = self.target.sudo_password
+            if password is None:
+                words = [*WITHOUT_PASSWORD, *words]
+            elif "\n" in password:
+                raise sudo_refused(self.target, "the password for sudo has more than one line")
+            else:
+                exchange = PasswordExchange(password)
+                words = exchange.command(words)
         try:
             channel = self._transport.open_session(window_size=WINDOW_BYTES, timeout=ATTEMPT_S)
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise self.lost("a channel was opened", error) from error
         with channel:
             try:
-                channel.exec_command(command)
+                channel.exec_command(shlex.join(words))
             except (paramiko.SSHException, OSError, EOFError) as error:
                 raise self.lost("a command was started", error) from error
+            if exchange and (refusal := exchange.lead(channel)):
+                if self.is_lost():
+                    raise self.lost("sudo was to start a command")
+                raise sudo_refused(self.target, refusal)
             yield channel
-
-    def elevation(self, sudo: bool) -> list[str]:
-        """The words before a command that make it root's, where it is to be and is not already."""
-        return ["sudo", "-n", "--"] if sudo and self.target.user != "root" else []
 
     def lost(self, moment: str, why: BaseException | str = "") -> ConnectionLost:
         why = f" ({why if isinstance(why, str) else _reason(why)})" if why else ""
@@ -380,6 +398,15 @@ def _mismatch(target: Target, what: str) -> HostKeyMismatch:
         f"{target.address}:{target.port} is not the host that was expected: {what}, "
         f"which is none of the {len(target.host_keys)} known host keys",
         "nothing was sent. If the host was made anew, take its keys anew from where they are known for sure",
+    )
+
+
+def sudo_refused(target: Target, why: str) -> SudoRefused:
+    given = "give sudo the right password" if target.sudo_password else "give its password (sudo_password)"
+    return SudoRefused(
+        target.name,
+        f"{target.user} may not become root: {target.masked(why)}",
+        f"{given}, let sudo take this user without one (NOPASSWD), or connect as root",
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Final, NamedTuple
 import paramiko
 
 from ansible_like import program
-from ansible_like.connection import Connection, Target
+from ansible_like.connection import Connection, Target, sudo_refused
 from ansible_like.operations import Command, Operation, Reboot, digest, encode, names_of, references_of
 from ansible_like.result import (
     AuthenticationRefused,
@@ -31,7 +30,6 @@ from ansible_like.result import (
     PythonMissing,
     StateUnusable,
     StepFailed,
-    SudoRefused,
     Unreachable,
 )
 
@@ -188,10 +186,10 @@ class _HostRun:
             "check": self._ways.check,
             "lock_wait_s": lock_wait_s,
             "state_directory": self._ways.state_directory,
+            "secrets": [self._target.sudo_password] if self._target.sudo_password else [],
             "operations": [encode(operation) for operation in self._operations],
         }
-        command = shlex.join([*connection.elevation(self._target.sudo), *program.ARGUMENTS])
-        with connection.channel(command) as channel:
+        with connection.channel(program.ARGUMENTS, sudo=self._target.sudo) as channel:
             # a program that could not start closes the channel under our hands, and says why on stderr
             with contextlib.suppress(OSError):
                 channel.sendall(program.payload(desired, self._target.private_key.encode()))
@@ -255,7 +253,7 @@ class _HostRun:
 
     def _broken(self, connection: Connection, channel: paramiko.Channel) -> EngineError:
         """Why the agent ended without its last word."""
-        stderr = _rest_of_stderr(channel)
+        stderr = self._target.masked(_rest_of_stderr(channel))
         code = channel.recv_exit_status()
         name = self._target.name
         if code == program.TOO_OLD:
@@ -266,11 +264,7 @@ class _HostRun:
             if "python3" in stderr:
                 return PythonMissing(name, f"it has no python3: {stderr.strip()}", "install python3 there")
             if "sudo" in stderr:
-                return SudoRefused(
-                    name,
-                    f"{self._target.user} may not become root: {stderr.strip()}",
-                    "let sudo take this user without a password (NOPASSWD), or connect as root",
-                )
+                return sudo_refused(self._target, stderr.strip())
         if code == -1 and connection.is_lost():
             return connection.lost(self._at)
         if code == program.GONE:
