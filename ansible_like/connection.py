@@ -26,6 +26,7 @@ from tenacity import (
 )
 
 from ansible_like.elevation import MASK, WITHOUT_PASSWORD, PasswordExchange
+from ansible_like.jumps import Jumps, Turn
 from ansible_like.result import (
     AuthenticationRefused,
     BadPrivateKey,
@@ -133,22 +134,56 @@ class _Transport(paramiko.Transport):
 class Connection:
     """An open connection; use it as a context manager."""
 
-    def __init__(self, target: Target, transport: paramiko.Transport, jump: Connection | None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        transport: paramiko.Transport,
+        jump: Connection | None,
+        own: contextlib.ExitStack,
+        turn: Turn,
+    ) -> None:
         self.target = target
         self._transport = transport
         self._jump = jump
+        self._own = own
+        self._turn = turn
 
     @classmethod
-    def open(cls, target: Target, deadline_s: float, cancelled: threading.Event | None = None) -> Connection:
+    def open(
+        cls,
+        target: Target,
+        deadline_s: float,
+        cancelled: threading.Event | None = None,
+        jumps: Jumps | None = None,
+    ) -> Connection:
         """Connect, trying again until the deadline: hosts boot, and cloud-init puts the key in place late.
 
+        ``jumps`` are shared with other connections, and stay open for them; without, it has its own.
         Raises HostKeyMismatch at once, Unreachable or AuthenticationRefused at the deadline or when
-        ``cancelled`` is set.
+        ``cancelled`` is set; all three for a jump host too, by its name.
         """
         cancelled = cancelled or threading.Event()
         key = _private_key(target)
         until = time.monotonic() + deadline_s
-        jump = cls.open(target.jump, deadline_s, cancelled) if target.jump else None
+        own = contextlib.ExitStack()
+        jumps = jumps or own.enter_context(Jumps())
+
+        def open_jump(jump: Target) -> Connection:
+            return cls.open(jump, max(0.0, until - time.monotonic()), cancelled, jumps)
+
+        def attempt() -> Connection:
+            jump = jumps.connection(target.jump, open_jump) if target.jump else None
+            turn = jumps.turn(target, max(0.0, until - time.monotonic()))
+            if not turn:
+                raise _NotYet("others were still at their handshakes with it")
+            with contextlib.ExitStack() as failed:
+                failed.callback(turn.end)
+                if cancelled.is_set():
+                    raise _NotYet("the caller ended it")
+                opened = cls(target, _attempt(target, key, jump, until), jump, own, turn)
+                failed.pop_all()
+            return opened
+
         attempts = Retrying(
             stop=stop_before_delay(max(0.0, until - time.monotonic())) | stop_when_event_set(cancelled),
             sleep=sleep_using_event(cancelled),
@@ -157,12 +192,12 @@ class Connection:
             reraise=True,
         )
         try:
-            return attempts(lambda: cls(target, _attempt(target, key, jump, until), jump))
+            return attempts(attempt)
         except _NotYet as last:
-            _close(jump)
+            own.close()
             raise _gave_up(target, last, deadline_s) from last
         except BaseException:
-            _close(jump)
+            own.close()
             raise
 
     def run(
@@ -194,11 +229,7 @@ class Connection:
             ending = f"did not end within {deadline_s:g} s and was killed"
             raise CommandFailed(self.target.name, shown, None, last, ending)
         if code == -1:
-            raise ConnectionLost(
-                self.target.name,
-                f"the connection ended in `{shown}`",
-                "see whether the host is up, and run again",
-            )
+            raise self.lost(f"`{shown}` was running")
         if code not in ok_codes:
             raise CommandFailed(self.target.name, shown, code, last, f"ended with exit code {code}")
         return result
@@ -220,7 +251,7 @@ class Connection:
                 exchange = PasswordExchange(password)
                 words = exchange.command(words)
         try:
-            channel = self._transport.open_session(window_size=WINDOW_BYTES, timeout=ATTEMPT_S)
+            channel = self._channel("session", None, ATTEMPT_S)
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise self.lost("a channel was opened", error) from error
         with channel:
@@ -234,22 +265,45 @@ class Connection:
                 raise sudo_refused(self.target, refusal)
             yield channel
 
+    def through(self, place: tuple[str, int], limit_s: float) -> paramiko.Channel:
+        """A channel to a place as this host sees it. Raises paramiko's errors."""
+        return self._channel("direct-tcpip", place, limit_s)
+
+    def _channel(self, kind: str, place: tuple[str, int] | None, limit_s: float) -> paramiko.Channel:
+        here = ("127.0.0.1", 0) if place else None
+        channel = self._transport.open_channel(kind, place, here, window_size=WINDOW_BYTES, timeout=limit_s)
+        # only now sshd has surely counted us off: it answers the log-in a little earlier
+        self._turn.end()
+        return channel
+
     def lost(self, moment: str, why: BaseException | str = "") -> ConnectionLost:
         why = f" ({why if isinstance(why, str) else _reason(why)})" if why else ""
+        jump = self._lost_jump()
+        which, who = (f" to the jump host {jump.name}", jump.name) if jump else ("", "the host")
         return ConnectionLost(
             self.target.name,
-            f"the connection ended when {moment}{why}",
-            "see whether the host is up, and run again: it goes on where it stopped",
+            f"the connection{which} ended when {moment}{why}",
+            f"see whether {who} is up, and run again: it goes on where it stopped",
         )
+
+    def _lost_jump(self) -> Target | None:
+        """The first host on the way here whose connection has ended."""
+        if not self._jump:
+            return None
+        return self._jump._lost_jump() or (self._jump.target if self._jump.is_lost() else None)
 
     def is_lost(self) -> bool:
         """Whether the connection itself has ended; one that is just ending gets a moment to have done so."""
         self._transport.join(1)
-        return not self._transport.is_alive()
+        return self.has_ended()
+
+    def has_ended(self) -> bool:
+        return not self._transport.is_active()
 
     def close(self) -> None:
         self._transport.close()
-        _close(self._jump)
+        self._turn.end()
+        self._own.close()
 
     def __enter__(self) -> Self:
         return self
@@ -336,7 +390,7 @@ def _socket(target: Target, jump: Connection | None, limit_s: float) -> socket.s
     place = (target.address, target.port)
     try:
         if jump:
-            return jump._transport.open_channel("direct-tcpip", place, ("127.0.0.1", 0), timeout=limit_s)
+            return jump.through(place, limit_s)
         sock = socket.create_connection(place, timeout=limit_s)
     except TimeoutError as error:
         raise _NotYet(f"TCP did not connect within {limit_s:g} s") from error
@@ -443,8 +497,3 @@ def _reason(error: BaseException) -> str:
 def _last_lines(result: CommandResult) -> str:
     text = result.stderr.strip() or result.stdout.strip()
     return "\n".join(text.splitlines()[-LAST_LINES:])
-
-
-def _close(connection: Connection | None) -> None:
-    if connection:
-        connection.close()

@@ -15,6 +15,7 @@ import paramiko
 
 from ansible_like import program
 from ansible_like.connection import Connection, Target, sudo_refused
+from ansible_like.jumps import Jumps
 from ansible_like.operations import Command, Operation, Reboot, digest, encode, names_of, references_of
 from ansible_like.result import (
     AuthenticationRefused,
@@ -68,12 +69,13 @@ def apply(
     if not hosts:
         return {}
 
-    ways = Ways(check, connect_deadline_s, reconnect_deadline_s, purpose, state_directory)
+    jumps = Jumps()
+    ways = Ways(check, connect_deadline_s, reconnect_deadline_s, purpose, state_directory, jumps)
     runs = [
         _HostRun(target, hosts[target], ways, on_event or (lambda _: None), on_result or (lambda _: None))
         for target in hosts
     ]
-    with ThreadPoolExecutor(max_workers=len(hosts), thread_name_prefix="host") as pool:
+    with jumps, ThreadPoolExecutor(max_workers=len(hosts), thread_name_prefix="host") as pool:
         try:
             futures = [pool.submit(run.outcome) for run in runs]
             done = {result.host: result for result in (future.result() for future in as_completed(futures))}
@@ -93,6 +95,7 @@ class Ways(NamedTuple):
     reconnect_deadline_s: float
     purpose: str
     state_directory: str | None
+    jumps: Jumps
 
 
 class _HostRun:
@@ -137,7 +140,8 @@ class _HostRun:
         losses = done = 0
         while True:
             try:
-                with Connection.open(self._target, deadline_s, self._cancelled) as self._connection:
+                way = Connection.open(self._target, deadline_s, self._cancelled, self._ways.jumps)
+                with way as self._connection:
                     # set between the last attempt and now, when there was nothing to close
                     if self._cancelled.is_set():
                         raise self._interrupted()
