@@ -97,7 +97,9 @@ def test_a_jump_host_that_is_lost_is_named_by_every_host_behind_it(
         ender = threading.Thread(target=end)
         ender.start()
         hosts = {inner.target(f"node-{number}", jump=jump): (WAITS,) for number in range(3)}
-        results = apply(hosts, on_event=count, state_directory="state", connect_deadline_s=20)
+        results = apply(
+            hosts, on_event=count, state_directory="state", connect_deadline_s=20, reconnect_deadline_s=0
+        )
         ender.join()
     for name, result in results.items():
         assert isinstance(result.error, ConnectionLost)
@@ -105,6 +107,36 @@ def test_a_jump_host_that_is_lost_is_named_by_every_host_behind_it(
             f"{name}: the connection to the jump host {cut} ended when step 1 of 1"
         )
         assert f"see whether {cut} is up" in str(result.error)
+
+
+def test_hosts_behind_a_jump_host_that_was_lost_go_on_through_one_new_connection(
+    servers: Callable[[str], Sshd], tmp_path: Path
+) -> None:
+    bastion, inner = servers("bastion"), servers("inner")
+    running = threading.Semaphore(0)
+    with Relay(bastion.port) as relay:
+        jump = bastion.target("bastion", port=relay.port)
+
+        def count(event: Event) -> None:
+            if event.status == "progress" and event.detail == "up":
+                running.release()
+
+        def end() -> None:
+            for _ in range(3):
+                running.acquire()
+            relay.cut()
+
+        ender = threading.Thread(target=end)
+        ender.start()
+        hosts = {}
+        for number in range(3):
+            begun = tmp_path / f"begun-{number}"
+            script = f"mkdir {begun} || exit 0; echo PROGRESS up; sleep 1000; :"
+            hosts[inner.target(f"node-{number}", jump=jump)] = (Command(script, progress=True, name="once"),)
+        results = apply(hosts, on_event=count, state_directory="state", connect_deadline_s=20)
+        ender.join()
+    assert [result.error for result in results.values()] == [None] * 3
+    assert (logins(bastion), logins(inner)) == (2, 6)
 
 
 def test_a_jump_host_that_does_not_answer_is_named_by_every_host_behind_it(sshd: Sshd) -> None:
