@@ -24,6 +24,8 @@ from tenacity import (
     wait_exponential,
 )
 
+from ansible_like.elevation import MASK, WITHOUT_PASSWORD, PasswordExchange
+from ansible_like.jumps import Jumps, Turn
 from ansible_like.lean import paramiko
 from ansible_like.result import (
     AuthenticationRefused,
@@ -32,6 +34,7 @@ from ansible_like.result import (
     ConnectionLost,
     EngineError,
     HostKeyMismatch,
+    SudoRefused,
     Unreachable,
 )
 
@@ -62,10 +65,12 @@ class Target:
     port: int = 22
     jump: Target | None = None
     sudo: bool = True
+    sudo_password: str | None = field(default=None, repr=False)
+    """What sudo is answered when it asks; None: it must not ask."""
 
-    @property
-    def becomes_root(self) -> bool:
-        return self.sudo and self.user != "root"
+    def masked(self, text: str) -> str:
+        """The text without the password that is in no log, exception or event."""
+        return text.replace(self.sudo_password, MASK) if self.sudo_password else text
 
 
 @dataclass(frozen=True)
@@ -129,22 +134,56 @@ class _Transport(paramiko.Transport):
 class Connection:
     """An open connection; use it as a context manager."""
 
-    def __init__(self, target: Target, transport: paramiko.Transport, jump: Connection | None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        transport: paramiko.Transport,
+        jump: Connection | None,
+        own: contextlib.ExitStack,
+        turn: Turn,
+    ) -> None:
         self.target = target
         self._transport = transport
         self._jump = jump
+        self._own = own
+        self._turn = turn
 
     @classmethod
-    def open(cls, target: Target, deadline_s: float, cancelled: threading.Event | None = None) -> Connection:
+    def open(
+        cls,
+        target: Target,
+        deadline_s: float,
+        cancelled: threading.Event | None = None,
+        jumps: Jumps | None = None,
+    ) -> Connection:
         """Connect, trying again until the deadline: hosts boot, and cloud-init puts the key in place late.
 
+        ``jumps`` are shared with other connections, and stay open for them; without, it has its own.
         Raises HostKeyMismatch at once, Unreachable or AuthenticationRefused at the deadline or when
-        ``cancelled`` is set.
+        ``cancelled`` is set; all three for a jump host too, by its name.
         """
         cancelled = cancelled or threading.Event()
         key = _private_key(target)
         until = time.monotonic() + deadline_s
-        jump = cls.open(target.jump, deadline_s, cancelled) if target.jump else None
+        own = contextlib.ExitStack()
+        jumps = jumps or own.enter_context(Jumps())
+
+        def open_jump(jump: Target) -> Connection:
+            return cls.open(jump, max(0.0, until - time.monotonic()), cancelled, jumps)
+
+        def attempt() -> Connection:
+            jump = jumps.connection(target.jump, open_jump) if target.jump else None
+            turn = jumps.turn(target, max(0.0, until - time.monotonic()))
+            if not turn:
+                raise _NotYet("others were still at their handshakes with it")
+            with contextlib.ExitStack() as failed:
+                failed.callback(turn.end)
+                if cancelled.is_set():
+                    raise _NotYet("the caller ended it")
+                opened = cls(target, _attempt(target, key, jump, until), jump, own, turn)
+                failed.pop_all()
+            return opened
+
         attempts = Retrying(
             stop=stop_before_delay(max(0.0, until - time.monotonic())) | stop_when_event_set(cancelled),
             sleep=sleep_using_event(cancelled),
@@ -153,12 +192,12 @@ class Connection:
             reraise=True,
         )
         try:
-            return attempts(lambda: cls(target, _attempt(target, key, jump, until), jump))
+            return attempts(attempt)
         except _NotYet as last:
-            _close(jump)
+            own.close()
             raise _gave_up(target, last, deadline_s) from last
         except BaseException:
-            _close(jump)
+            own.close()
             raise
 
     def run(
@@ -172,66 +211,99 @@ class Connection:
     ) -> CommandResult:
         """Run a command; a str goes through the host's ``sh``. The host itself ends it at the deadline.
 
-        Raises CommandFailed for any exit code that isn't in ``ok_codes`` and at the deadline, ConnectionLost.
+        Raises CommandFailed for any exit code that isn't in ``ok_codes`` and at the deadline, ConnectionLost,
+        and SudoRefused where a password for sudo was given and did not help.
         """
         words = ["sh", "-c", argv] if isinstance(argv, str) else list(argv)
         shown = argv if isinstance(argv, str) else shlex.join(argv)
         # the host's own timeout ends the command also when this side is gone and can't
         words = ["timeout", "--kill-after=5", f"{deadline_s:g}", *words]
-        began = time.monotonic()
-        with self.channel(shlex.join([*self.elevation(sudo), *words])) as channel:
+        with self.channel(words, sudo=sudo) as channel:
+            began = time.monotonic()
             collected = _Collected()
             finished = _converse(channel, stdin or b"", collected, began + deadline_s + 10)
             code = channel.recv_exit_status() if finished else None
         result = CommandResult(code if code is not None else -1, collected.stdout(), collected.stderr())
-        last = _last_lines(result)
+        last = self.target.masked(_last_lines(result))
         if not finished or (code in (124, 137) and time.monotonic() - began >= deadline_s):
             ending = f"did not end within {deadline_s:g} s and was killed"
             raise CommandFailed(self.target.name, shown, None, last, ending)
         if code == -1:
-            raise ConnectionLost(
-                self.target.name,
-                f"the connection ended in `{shown}`",
-                "see whether the host is up, and run again",
-            )
+            raise self.lost(f"`{shown}` was running")
         if code not in ok_codes:
             raise CommandFailed(self.target.name, shown, code, last, f"ended with exit code {code}")
         return result
 
     @contextlib.contextmanager
-    def channel(self, command: str) -> Iterator[paramiko.Channel]:
-        """A channel on which the command line was started. Raises ConnectionLost."""
+    def channel(self, words: Sequence[str], *, sudo: bool) -> Iterator[paramiko.Channel]:
+        """A channel on which the command was started, as root where ``sudo`` says so and we are not yet.
+
+        Raises ConnectionLost, SudoRefused.
+        """
+        exchange: PasswordExchange | None = None
+        if sudo and self.target.user != "root":
+            password = self.target.sudo_password
+            if password is None:
+                words = [*WITHOUT_PASSWORD, *words]
+            elif "\n" in password:
+                raise sudo_refused(self.target, "the password for sudo has more than one line")
+            else:
+                exchange = PasswordExchange(password)
+                words = exchange.command(words)
         try:
-            channel = self._transport.open_session(window_size=WINDOW_BYTES, timeout=ATTEMPT_S)
+            channel = self._channel("session", None, ATTEMPT_S)
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise self.lost("a channel was opened", error) from error
         with channel:
             try:
-                channel.exec_command(command)
+                channel.exec_command(shlex.join(words))
             except (paramiko.SSHException, OSError, EOFError) as error:
                 raise self.lost("a command was started", error) from error
+            if exchange and (refusal := exchange.lead(channel)):
+                if self.is_lost():
+                    raise self.lost("sudo was to start a command")
+                raise sudo_refused(self.target, refusal)
             yield channel
 
-    def elevation(self, sudo: bool) -> list[str]:
-        """The words before a command that make it root's, where it is to be and is not already."""
-        return ["sudo", "-n", "--"] if sudo and self.target.user != "root" else []
+    def through(self, place: tuple[str, int], limit_s: float) -> paramiko.Channel:
+        """A channel to a place as this host sees it. Raises paramiko's errors."""
+        return self._channel("direct-tcpip", place, limit_s)
+
+    def _channel(self, kind: str, place: tuple[str, int] | None, limit_s: float) -> paramiko.Channel:
+        here = ("127.0.0.1", 0) if place else None
+        channel = self._transport.open_channel(kind, place, here, window_size=WINDOW_BYTES, timeout=limit_s)
+        # only now sshd has surely counted us off: it answers the log-in a little earlier
+        self._turn.end()
+        return channel
 
     def lost(self, moment: str, why: BaseException | str = "") -> ConnectionLost:
         why = f" ({why if isinstance(why, str) else _reason(why)})" if why else ""
+        jump = self._lost_jump()
+        which, who = (f" to the jump host {jump.name}", jump.name) if jump else ("", "the host")
         return ConnectionLost(
             self.target.name,
-            f"the connection ended when {moment}{why}",
-            "see whether the host is up, and run again: it goes on where it stopped",
+            f"the connection{which} ended when {moment}{why}",
+            f"see whether {who} is up, and run again: it goes on where it stopped",
         )
+
+    def _lost_jump(self) -> Target | None:
+        """The first host on the way here whose connection has ended."""
+        if not self._jump:
+            return None
+        return self._jump._lost_jump() or (self._jump.target if self._jump.is_lost() else None)
 
     def is_lost(self) -> bool:
         """Whether the connection itself has ended; one that is just ending gets a moment to have done so."""
         self._transport.join(1)
-        return not self._transport.is_alive()
+        return self.has_ended()
+
+    def has_ended(self) -> bool:
+        return not self._transport.is_active()
 
     def close(self) -> None:
         self._transport.close()
-        _close(self._jump)
+        self._turn.end()
+        self._own.close()
 
     def __enter__(self) -> Self:
         return self
@@ -269,7 +341,7 @@ def _converse(channel: paramiko.Channel, stdin: bytes, collected: _Collected, un
         collected.take(channel)
         if sent < len(stdin) and channel.send_ready():
             sent += _send(channel, stdin[sent : sent + RECEIVE_BYTES]) or len(stdin)
-        elif sent >= len(stdin) and not channel.eof_sent:
+        if sent >= len(stdin) and not channel.eof_sent:
             _send(channel, None)
         if channel.eof_received or channel.closed:
             break
@@ -318,7 +390,7 @@ def _socket(target: Target, jump: Connection | None, limit_s: float) -> socket.s
     place = (target.address, target.port)
     try:
         if jump:
-            return jump._transport.open_channel("direct-tcpip", place, ("127.0.0.1", 0), timeout=limit_s)
+            return jump.through(place, limit_s)
         sock = socket.create_connection(place, timeout=limit_s)
     except TimeoutError as error:
         raise _NotYet(f"TCP did not connect within {limit_s:g} s") from error
@@ -383,6 +455,15 @@ def _mismatch(target: Target, what: str) -> HostKeyMismatch:
     )
 
 
+def sudo_refused(target: Target, why: str) -> SudoRefused:
+    given = "give sudo the right password" if target.sudo_password else "give its password (sudo_password)"
+    return SudoRefused(
+        target.name,
+        f"{target.user} may not become root: {target.masked(why)}",
+        f"{given}, let sudo take this user without one (NOPASSWD), or connect as root",
+    )
+
+
 def _gave_up(target: Target, last: _NotYet, deadline_s: float) -> EngineError:
     place = f"{target.address}:{target.port}"
     if last.refused:
@@ -416,8 +497,3 @@ def _reason(error: BaseException) -> str:
 def _last_lines(result: CommandResult) -> str:
     text = result.stderr.strip() or result.stdout.strip()
     return "\n".join(text.splitlines()[-LAST_LINES:])
-
-
-def _close(connection: Connection | None) -> None:
-    if connection:
-        connection.close()

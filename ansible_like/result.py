@@ -78,7 +78,7 @@ class PythonMissing(EngineError):
 
 
 class SudoRefused(EngineError):
-    """The user may not become root without a password."""
+    """The user may not become root: without a password, or with the one that was given."""
 
 
 class Interrupted(EngineError):

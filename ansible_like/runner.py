@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Final, NamedTuple
 
 from ansible_like import program
-from ansible_like.connection import Connection, Target
+from ansible_like.connection import Connection, Target, sudo_refused
+from ansible_like.jumps import Jumps
 from ansible_like.lean import paramiko
 from ansible_like.operations import Command, Operation, Reboot, digest, encode, names_of, references_of
 from ansible_like.result import (
@@ -30,7 +30,6 @@ from ansible_like.result import (
     PythonMissing,
     StateUnusable,
     StepFailed,
-    SudoRefused,
     Unreachable,
 )
 
@@ -69,12 +68,13 @@ def apply(
     if not hosts:
         return {}
 
-    ways = Ways(check, connect_deadline_s, reconnect_deadline_s, purpose, state_directory)
+    jumps = Jumps()
+    ways = Ways(check, connect_deadline_s, reconnect_deadline_s, purpose, state_directory, jumps)
     runs = [
         _HostRun(target, hosts[target], ways, on_event or (lambda _: None), on_result or (lambda _: None))
         for target in hosts
     ]
-    with ThreadPoolExecutor(max_workers=len(hosts), thread_name_prefix="host") as pool:
+    with jumps, ThreadPoolExecutor(max_workers=len(hosts), thread_name_prefix="host") as pool:
         try:
             futures = [pool.submit(run.outcome) for run in runs]
             done = {result.host: result for result in (future.result() for future in as_completed(futures))}
@@ -94,6 +94,7 @@ class Ways(NamedTuple):
     reconnect_deadline_s: float
     purpose: str
     state_directory: str | None
+    jumps: Jumps
 
 
 class _HostRun:
@@ -138,7 +139,8 @@ class _HostRun:
         losses = done = 0
         while True:
             try:
-                with Connection.open(self._target, deadline_s, self._cancelled) as self._connection:
+                way = Connection.open(self._target, deadline_s, self._cancelled, self._ways.jumps)
+                with way as self._connection:
                     # set between the last attempt and now, when there was nothing to close
                     if self._cancelled.is_set():
                         raise self._interrupted()
@@ -187,10 +189,10 @@ class _HostRun:
             "check": self._ways.check,
             "lock_wait_s": lock_wait_s,
             "state_directory": self._ways.state_directory,
+            "secrets": [self._target.sudo_password] if self._target.sudo_password else [],
             "operations": [encode(operation) for operation in self._operations],
         }
-        command = shlex.join([*connection.elevation(self._target.sudo), *program.ARGUMENTS])
-        with connection.channel(command) as channel:
+        with connection.channel(program.ARGUMENTS, sudo=self._target.sudo) as channel:
             # a program that could not start closes the channel under our hands, and says why on stderr
             with contextlib.suppress(OSError):
                 channel.sendall(program.payload(desired, self._target.private_key.encode()))
@@ -254,7 +256,7 @@ class _HostRun:
 
     def _broken(self, connection: Connection, channel: paramiko.Channel) -> EngineError:
         """Why the agent ended without its last word."""
-        stderr = _rest_of_stderr(channel)
+        stderr = self._target.masked(_rest_of_stderr(channel))
         code = channel.recv_exit_status()
         name = self._target.name
         if code == program.TOO_OLD:
@@ -265,11 +267,7 @@ class _HostRun:
             if "python3" in stderr:
                 return PythonMissing(name, f"it has no python3: {stderr.strip()}", "install python3 there")
             if "sudo" in stderr:
-                return SudoRefused(
-                    name,
-                    f"{self._target.user} may not become root: {stderr.strip()}",
-                    "let sudo take this user without a password (NOPASSWD), or connect as root",
-                )
+                return sudo_refused(self._target, stderr.strip())
         if code == -1 and connection.is_lost():
             return connection.lost(self._at)
         if code == program.GONE:

@@ -79,7 +79,7 @@ def main(desired: Mapping[str, Any]) -> None:
     os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/local/sbin:/usr/sbin:/sbin"
     os.umask(0o022)
     steps = [operations.decode(wire) for wire in desired["operations"]]
-    channel = Channel(_secrets_of(steps))
+    channel = Channel(_secrets_of(steps, desired["secrets"]))
     state, who, purpose = desired["state_directory"], desired["who"], desired["purpose"]
 
     def lead() -> None:
@@ -284,9 +284,9 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _secrets_of(steps: list[Operation]) -> list[str]:
+def _secrets_of(steps: list[Operation], more: list[str]) -> list[str]:
     """Every text that must not come back: whole secrets, their lines, and what stands behind a ``=``."""
-    texts = [text for step in steps for text in operations.secrets_of(step)]
+    texts = [*more, *(text for step in steps for text in operations.secrets_of(step))]
     by_line = [line.strip() for text in texts for line in text.splitlines()]
     values = [line.split("=", 1)[1].strip("\"' ") for line in by_line if "=" in line]
     long_enough = {text for text in (*texts, *by_line, *values) if len(text) >= SHORTEST_SECRET}

@@ -41,6 +41,7 @@ class Agent:
             "check": check,
             "lock_wait_s": lock_wait_s,
             "state_directory": str(state),
+            "secrets": [],
             "operations": [encode(operation) for operation in operations],
         }
         self.process = subprocess.Popen(

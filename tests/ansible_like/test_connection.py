@@ -65,6 +65,9 @@ class TestRun:
     def test_a_command_that_does_not_read_its_stdin(self, connection: Connection) -> None:
         assert connection.run(["true"], stdin=b"x" * 20_000_000).exit_code == 0
 
+    def test_a_command_that_says_nothing_until_its_stdin_ends(self, connection: Connection) -> None:
+        assert connection.run("cat > /dev/null; echo end", stdin=b"x", deadline_s=20).stdout == "end\n"
+
     def test_broken_utf_8_is_replaced(self, connection: Connection) -> None:
         assert connection.run("printf 'a\\377b'").stdout == "a\ufffdb"
 
