@@ -25,6 +25,7 @@ from tenacity import (
 )
 
 from ansible_like.elevation import MASK, WITHOUT_PASSWORD, PasswordExchange
+from ansible_like.express import SERVERS, Express
 from ansible_like.jumps import Jumps, Turn
 from ansible_like.lean import paramiko
 from ansible_like.result import (
@@ -82,11 +83,20 @@ class CommandResult:
     stderr: str
 
 
+@dataclass(frozen=True)
+class Start:
+    """A command that is the first thing to do on a connection, and what it reads first."""
+
+    words: Sequence[str]
+    stdin: bytes
+    sudo: bool
+
+
 class _NotYet(Exception):  # noqa: N818 - a state that passes, not an error
     """SSH is not ready; try again."""
 
-    def __init__(self, why: str, refused: bool = False) -> None:
-        self.why, self.refused = why, refused
+    def __init__(self, why: str, refused: bool = False, express: bool = False) -> None:
+        self.why, self.refused, self.express = why, refused, express
         super().__init__(why)
 
 
@@ -139,14 +149,17 @@ class Connection:
         target: Target,
         transport: paramiko.Transport,
         jump: Connection | None,
+        *,
         own: contextlib.ExitStack,
         turn: Turn,
+        express: Express | None = None,
     ) -> None:
         self.target = target
         self._transport = transport
         self._jump = jump
         self._own = own
         self._turn = turn
+        self._express = express
 
     @classmethod
     def open(
@@ -155,9 +168,12 @@ class Connection:
         deadline_s: float,
         cancelled: threading.Event | None = None,
         jumps: Jumps | None = None,
+        start: Start | None = None,
     ) -> Connection:
         """Connect, trying again until the deadline: hosts boot, and cloud-init puts the key in place late.
 
+        ``start`` is sent along with the login where the host's sshd takes that, to the known host alone;
+        ``started`` gives its channel.
         ``jumps`` are shared with other connections, and stay open for them; without, it has its own.
         Raises HostKeyMismatch at once, Unreachable or AuthenticationRefused at the deadline or when
         ``cancelled`` is set; all three for a jump host too, by its name.
@@ -167,11 +183,13 @@ class Connection:
         until = time.monotonic() + deadline_s
         own = contextlib.ExitStack()
         jumps = jumps or own.enter_context(Jumps())
+        early = start if start and not _needs_password(target, start.sudo) else None
 
         def open_jump(jump: Target) -> Connection:
             return cls.open(jump, max(0.0, until - time.monotonic()), cancelled, jumps)
 
         def attempt() -> Connection:
+            nonlocal early
             jump = jumps.connection(target.jump, open_jump) if target.jump else None
             turn = jumps.turn(target, max(0.0, until - time.monotonic()))
             if not turn:
@@ -180,9 +198,15 @@ class Connection:
                 failed.callback(turn.end)
                 if cancelled.is_set():
                     raise _NotYet("the caller ended it")
-                opened = cls(target, _attempt(target, key, jump, until), jump, own, turn)
+                try:
+                    transport, express = _attempt(target, key, jump, until, early)
+                except _NotYet as not_yet:
+                    early = None if not_yet.express else early
+                    raise
                 failed.pop_all()
-            return opened
+            if express:
+                turn.end()
+            return cls(target, transport, jump, own=own, turn=turn, express=express)
 
         attempts = Retrying(
             stop=stop_before_delay(max(0.0, until - time.monotonic())) | stop_when_event_set(cancelled),
@@ -241,15 +265,13 @@ class Connection:
         Raises ConnectionLost, SudoRefused.
         """
         exchange: PasswordExchange | None = None
-        if sudo and self.target.user != "root":
-            password = self.target.sudo_password
-            if password is None:
-                words = [*WITHOUT_PASSWORD, *words]
-            elif "\n" in password:
-                raise sudo_refused(self.target, "the password for sudo has more than one line")
-            else:
-                exchange = PasswordExchange(password)
-                words = exchange.command(words)
+        if not _needs_password(self.target, sudo):
+            words = _without_password(self.target, words, sudo)
+        elif "\n" in (password := self.target.sudo_password or ""):
+            raise sudo_refused(self.target, "the password for sudo has more than one line")
+        else:
+            exchange = PasswordExchange(password)
+            words = exchange.command(words)
         try:
             channel = self._channel("session", None, ATTEMPT_S)
         except (paramiko.SSHException, OSError, EOFError) as error:
@@ -263,6 +285,27 @@ class Connection:
                 if self.is_lost():
                     raise self.lost("sudo was to start a command")
                 raise sudo_refused(self.target, refusal)
+            yield channel
+
+    @contextlib.contextmanager
+    def started(self, start: Start) -> Iterator[paramiko.Channel]:
+        """The channel of the command that the connection was opened for, its input sent.
+
+        Raises ConnectionLost, SudoRefused.
+        """
+        express, self._express = self._express, None
+        if not express:
+            with self.channel(start.words, sudo=start.sudo) as channel:
+                # a program that could not start closes the channel under our hands, and says why on stderr
+                with contextlib.suppress(OSError):
+                    channel.sendall(start.stdin)
+                yield channel
+            return
+        try:
+            channel = express.channel(ATTEMPT_S)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise self.lost("a command was started", error) from error
+        with channel:
             yield channel
 
     def through(self, place: tuple[str, int], limit_s: float) -> paramiko.Channel:
@@ -364,26 +407,43 @@ def _send(channel: paramiko.Channel, data: bytes | None) -> int:
     return 0
 
 
-def _attempt(target: Target, key: paramiko.PKey, jump: Connection | None, until: float) -> paramiko.Transport:
+def _needs_password(target: Target, sudo: bool) -> bool:
+    return sudo and target.user != "root" and target.sudo_password is not None
+
+
+def _without_password(target: Target, words: Sequence[str], sudo: bool) -> Sequence[str]:
+    return [*WITHOUT_PASSWORD, *words] if sudo and target.user != "root" else words
+
+
+def _attempt(
+    target: Target, key: paramiko.PKey, jump: Connection | None, until: float, early: Start | None
+) -> tuple[paramiko.Transport, Express | None]:
     """One try, from TCP to authentication. Raises _NotYet or HostKeyMismatch."""
     limit_s = max(1.0, min(ATTEMPT_S, until - time.monotonic()))
     sock = _socket(target, jump, limit_s)
     transport: _Transport | None = None
+    express: Express | None = None
     try:
         transport = _Transport(sock)
         transport.get_security_options().ciphers = CIPHERS
         transport.set_log_channel("ansible_like.transport")
         _handshake(target, transport, limit_s)
-        _log_in(target, transport, key, limit_s)
+        answered = transport.ask_to_be_let_in(target.user, key)
+        if early and transport.remote_version.startswith(SERVERS):
+            words = _without_password(target, early.words, early.sudo)
+            express = Express(transport, shlex.join(words), early.stdin)
+        _be_let_in(target, transport, answered, limit_s)
+        if express:
+            express.await_channel(limit_s)
     except BaseException as error:
         (transport or sock).close()
         if isinstance(error, paramiko.AuthenticationException):
             raise _NotYet(_reason(error), refused=True) from error
         if isinstance(error, (paramiko.SSHException, OSError, EOFError)):
-            raise _NotYet(_reason(error)) from error
+            raise _NotYet(_reason(error), express=express is not None) from error
         raise
     transport.set_keepalive(KEEPALIVE_S)
-    return transport
+    return transport, express
 
 
 def _socket(target: Target, jump: Connection | None, limit_s: float) -> socket.socket | paramiko.Channel:
@@ -434,8 +494,8 @@ def _handshake(target: Target, transport: _Transport, limit_s: float) -> None:
         raise _mismatch(target, f"it shows {shown.get_name()} SHA256:{shown.fingerprint.split(':')[-1]}")
 
 
-def _log_in(target: Target, transport: _Transport, key: paramiko.PKey, limit_s: float) -> None:
-    if not transport.ask_to_be_let_in(target.user, key).wait(limit_s):
+def _be_let_in(target: Target, transport: _Transport, answered: threading.Event, limit_s: float) -> None:
+    if not answered.wait(limit_s):
         raise _NotYet(f"SSH did not say within {limit_s:g} s whether it takes the key of {target.user}")
     if not transport.is_authenticated():
         raise transport.get_exception() or EOFError("the connection ended when our key was shown")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
@@ -12,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Final, NamedTuple
 
 from ansible_like import program
-from ansible_like.connection import Connection, Target, sudo_refused
+from ansible_like.connection import Connection, Start, Target, sudo_refused
 from ansible_like.jumps import Jumps
 from ansible_like.lean import paramiko
 from ansible_like.operations import Command, Operation, Reboot, digest, encode, names_of, references_of
@@ -139,12 +138,13 @@ class _HostRun:
         losses = done = 0
         while True:
             try:
-                way = Connection.open(self._target, deadline_s, self._cancelled, self._ways.jumps)
+                start = self._start(lock_wait_s)
+                way = Connection.open(self._target, deadline_s, self._cancelled, self._ways.jumps, start)
                 with way as self._connection:
                     # set between the last attempt and now, when there was nothing to close
                     if self._cancelled.is_set():
                         raise self._interrupted()
-                    self._lead(self._connection, lock_wait_s)
+                    self._lead(self._connection, start)
                     return
             except ConnectionLost as error:
                 losses = losses + 1 if len(self._results) == done else 1
@@ -181,8 +181,8 @@ class _HostRun:
             "run it again: it goes on where it stopped",
         )
 
-    def _lead(self, connection: Connection, lock_wait_s: float) -> None:
-        """Send everything, and follow until the agent's last word. Raises EngineError."""
+    def _start(self, lock_wait_s: float) -> Start:
+        """The agent, and all that it is to do."""
         desired = {
             "who": f"process {os.getpid()} on {socket.gethostname()}",
             "purpose": self._ways.purpose,
@@ -192,10 +192,12 @@ class _HostRun:
             "secrets": [self._target.sudo_password] if self._target.sudo_password else [],
             "operations": [encode(operation) for operation in self._operations],
         }
-        with connection.channel(program.ARGUMENTS, sudo=self._target.sudo) as channel:
-            # a program that could not start closes the channel under our hands, and says why on stderr
-            with contextlib.suppress(OSError):
-                channel.sendall(program.payload(desired, self._target.private_key.encode()))
+        payload = program.payload(desired, self._target.private_key.encode())
+        return Start(program.ARGUMENTS, payload, self._target.sudo)
+
+    def _lead(self, connection: Connection, start: Start) -> None:
+        """Follow the agent until its last word. Raises EngineError."""
+        with connection.started(start) as channel:
             for line in _lines(channel):
                 self._hear(line)
             if not self._ended:
