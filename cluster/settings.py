@@ -1,0 +1,92 @@
+"""Settings of a YAML file, typed: camelCase keys, and what is wrong with one, with its path and the way out."""
+
+import difflib
+import typing
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, Strict
+from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from cluster.problems import Problem
+
+# Strict: YAML's `true` is no count, and its `2` is no name.
+Int = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
+Bool = Annotated[bool, Strict()]
+Str = Annotated[str, Strict(), Field(min_length=1)]
+OptionalStr = Annotated[str, Strict()]
+
+
+class Section(BaseModel):
+    """A mapping whose keys are known; any other key is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=False)
+
+
+def problem_of(error: ErrorDetails, root: type[BaseModel], *, owner: str, file: str) -> Problem:
+    """Pydantic's error over ``root`` in the words of ``file``, whose settings are those of ``owner``."""
+    location = error["loc"]
+    path = path_of(location)
+    section, field = _field(location, root)
+    if error["type"] == "extra_forbidden":
+        return unknown_key(path, [alias for alias, _ in _aliases(section)], owner)
+    remedy = _remedy(path, field, file)
+    if error["type"] == "missing":
+        return Problem(path, "is missing", remedy)
+    return Problem(path, f"is {error['input']!r}: {plain(error['msg'])}", remedy)
+
+
+def unknown_key(path: str, known: typing.Iterable[str], owner: str) -> Problem:
+    """The last key of the path is none of the known ones."""
+    known = sorted(known)
+    near = difflib.get_close_matches(path.rpartition(".")[2], known, n=1, cutoff=0.6)
+    remedy = f"Did you mean `{near[0]}`?" if near else f"Remove it; known here: {', '.join(known) or 'none'}."
+    return Problem(path, f"is not a setting of {owner}", remedy)
+
+
+def plain(message: str) -> str:
+    """Pydantic's sentence in words of a YAML file."""
+    message = message.replace("Input should be", "should be").replace(" or instance of", "")
+    return message.replace("dictionary", "mapping").replace("tuple", "list").removeprefix("Value error, ")
+
+
+def path_of(location: tuple[int | str, ...]) -> str:
+    """Where a setting stands, e.g. ``access.sshCidrs[0]``."""
+    # pydantic's mark for an error of the key itself
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location if part != "[key]"]
+    return "".join(parts).removeprefix(".")
+
+
+def _remedy(path: str, field: FieldInfo | None, file: str) -> str:
+    if field is None:
+        return f"Correct it in {file}."
+    example = f", e.g. {field.examples[0]}" if field.examples else ""
+    return f"Set {path} to {field.description}{example}."
+
+
+def _aliases(section: type[BaseModel]) -> list[tuple[str, FieldInfo]]:
+    return [(field.alias or name, field) for name, field in section.model_fields.items()]
+
+
+def _field(
+    location: tuple[int | str, ...], root: type[BaseModel]
+) -> tuple[type[BaseModel], FieldInfo | None]:
+    """The section that holds the place, and the field there; None for a key that no section has."""
+    section, field = root, None
+    inside: object = root
+    for part in location:
+        if isinstance(part, int):
+            break
+        if typing.get_origin(inside) is dict:  # its keys are names, not settings
+            field, inside = None, typing.get_args(inside)[1]
+            continue
+        section = next((each for each in (inside, *typing.get_args(inside)) if _is_section(each)), section)
+        field = dict(_aliases(section)).get(part)
+        inside = field.annotation if field else None
+    return section, field
+
+
+def _is_section(kind: object) -> typing.TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
