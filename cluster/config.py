@@ -7,7 +7,7 @@ from typing import Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cluster.problems import BadInput, Problem
-from cluster.settings import Bool, Int, Number, OptionalStr, Section, Str, problem_of
+from cluster.settings import Bool, Int, Number, OptionalStr, Section, Str, problem_of, without
 
 
 class Model(Section):
@@ -191,7 +191,7 @@ def examine(raw: Mapping[str, object]) -> tuple[StackConfig | None, tuple[Proble
     unknown = [error["loc"] for error in errors if error["type"] == "extra_forbidden"]
     if len(unknown) < len(errors):
         return None, problems
-    return StackConfig.model_validate(_without(ours, unknown)), problems
+    return StackConfig.model_validate(without(ours, unknown)), problems
 
 
 def _decode(value: object) -> object:
@@ -202,15 +202,3 @@ def _decode(value: object) -> object:
         return cast(object, json.loads(value))
     except ValueError:
         return value
-
-
-def _without(value: object, locations: list[tuple[int | str, ...]]) -> object:
-    """The mapping without the keys at those places."""
-    if not isinstance(value, Mapping):
-        return value
-    gone = {place[0] for place in locations if len(place) == 1}
-    return {
-        key: _without(item, [place[1:] for place in locations if place[0] == key])
-        for key, item in value.items()
-        if key not in gone
-    }

@@ -1,7 +1,8 @@
-"""Settings of a YAML file, typed: camelCase keys, and what is wrong with one, with its path and the way out."""
+"""Settings of a YAML file, typed: camelCase keys, and each problem with its path and the way out."""
 
 import difflib
 import typing
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
@@ -38,7 +39,7 @@ def problem_of(error: ErrorDetails, root: type[BaseModel], *, owner: str, file: 
     return Problem(path, f"is {error['input']!r}: {plain(error['msg'])}", remedy)
 
 
-def unknown_key(path: str, known: typing.Iterable[str], owner: str) -> Problem:
+def unknown_key(path: str, known: Iterable[str], owner: str) -> Problem:
     """The last key of the path is none of the known ones."""
     known = sorted(known)
     near = difflib.get_close_matches(path.rpartition(".")[2], known, n=1, cutoff=0.6)
@@ -57,6 +58,18 @@ def path_of(location: tuple[int | str, ...]) -> str:
     # pydantic's mark for an error of the key itself
     parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location if part != "[key]"]
     return "".join(parts).removeprefix(".")
+
+
+def without(value: object, locations: Iterable[tuple[int | str, ...]]) -> object:
+    """The mapping without the keys at those places."""
+    if not isinstance(value, Mapping):
+        return value
+    gone = {place[0] for place in locations if len(place) == 1}
+    return {
+        key: without(item, [place[1:] for place in locations if len(place) > 1 and place[0] == key])
+        for key, item in value.items()
+        if key not in gone
+    }
 
 
 def _remedy(path: str, field: FieldInfo | None, file: str) -> str:

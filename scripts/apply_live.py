@@ -1,0 +1,192 @@
+"""A roll-out on a terminal: one row for each host while it runs, then what came of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Final, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from ansible_like.result import Event, HostResult
+from ansible_like.rollout import RolloutResult
+from scripts.apply_board import Board, Row, State, fitting
+from scripts.apply_text import (
+    clean,
+    counted,
+    counts_of,
+    duration,
+    error_lines,
+    first_line,
+    one_line,
+    outcome_of,
+    status_word,
+    verdict,
+)
+
+STYLES: Final[dict[State, str]] = {
+    "waiting": "dim",
+    "connecting": "cyan",
+    "running": "cyan",
+    "ok": "green",
+    "changed": "yellow",
+    "failed": "bold red",
+    "interrupted": "magenta",
+}
+STEP_STYLES: Final = {"ok": "green", "changed": "yellow", "skipped": "cyan", "failed": "bold red"}
+AROUND_ROWS: Final = 4
+"""Lines of a screen that are not rows: the title, the heads, what is left out, and the cursor's own."""
+HOST_WIDTH: Final = 30
+REFRESHES_PER_S: Final = 8
+
+
+class LiveView:
+    """Shows the table until the roll-out has ended; its methods are called from the hosts' threads."""
+
+    def __init__(
+        self,
+        play: str,
+        batches: Sequence[Sequence[str]],
+        *,
+        check: bool,
+        diff: bool,
+        console: Console,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._play, self._batches = play, len(batches)
+        self._check, self._diff = check, diff
+        self._console, self._clock = console, clock
+        self._board = Board(host for batch in batches for host in batch)
+        self._batch = 1
+        self._began_s = clock()
+        self._ending = False
+        self._lock = threading.Lock()
+        self._live = Live(
+            console=console,
+            get_renderable=self.render,
+            refresh_per_second=REFRESHES_PER_S,
+            transient=True,
+            vertical_overflow="crop",
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start(refresh=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def batch(self, number: int, hosts: Iterable[str]) -> None:
+        with self._lock:
+            self._batch = number
+            self._board.start(hosts, self._clock())
+
+    def event(self, event: Event) -> None:
+        with self._lock:
+            self._board.hear(event)
+        if self._diff and event.result and event.result.diff:
+            self._console.print(_diff(event, event.result.diff))
+
+    def host(self, result: HostResult) -> None:
+        with self._lock:
+            self._board.end(result, self._clock())
+
+    def interrupted(self) -> None:
+        """Ctrl-C came, and the hosts' runs are being ended."""
+        self._ending = True
+
+    def render(self) -> RenderableType:
+        with self._lock:
+            rows, states = list(self._board.rows.values()), self._board.states()
+        now_s = self._clock()
+        shown, left_out = fitting(rows, max(1, self._console.height - AROUND_ROWS))
+        parts: list[RenderableType] = [self._title(states, now_s), _rows(shown, now_s, self._check)]
+        if left_out:
+            parts.append(Text(f"… and {_states(left_out, self._check)}", "dim", no_wrap=True))
+        return Group(*parts)
+
+    def _title(self, states: Mapping[State, int], now_s: float) -> Text:
+        what = [f"batch {self._batch} of {self._batches}"] if self._batches > 1 else []
+        what += ["check, nothing is changed"] if self._check else []
+        what += ["ending the runs"] if self._ending else []
+        title = Text(one_line(self._play), "bold", no_wrap=True, overflow="ellipsis")
+        title.append(f"  {', '.join([*what, duration(now_s - self._began_s)])}  ", "not bold")
+        for number, state in enumerate(state for state in STYLES if states.get(state)):
+            title.append(", " if number else "", "not bold")
+            title.append(f"{states[state]} {status_word(state, self._check)}", f"not bold {STYLES[state]}")
+        return title
+
+    def summary(self, result: RolloutResult) -> None:
+        """Each host's counts, then each error in full, then the last word."""
+        rows = self._board.rows
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        table.add_column("host", overflow="fold")
+        for name in ("ok", status_word("changed", self._check), "skipped", "failed", "time"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("")
+        for host, ended in result.hosts.items():
+            counts = counts_of(ended)
+            outcome = outcome_of(ended)
+            styled = (Text(str(n), STEP_STYLES[status] if n else "dim") for status, n in counts.items())
+            time_s = Text(duration(rows[host].elapsed_s(0.0)))
+            word = Text(status_word(outcome, self._check), STYLES[outcome])
+            table.add_row(Text(one_line(host)), *styled, time_s, word)
+        for host in result.not_tried:
+            table.add_row(Text(one_line(host), "dim"), *[""] * 5, Text("not tried", "dim"))
+        self._console.print(table)
+        for host, ended in result.hosts.items():
+            lines = list(error_lines(ended))
+            if lines:
+                style = STYLES[outcome_of(ended)]
+                self._console.print(Text.assemble("\n", (one_line(host), style), ": ", "\n".join(lines)))
+        self._console.print()
+        for line in verdict(self._play, result, self._check):
+            style = "bold red" if result.failed else "bold" if result.exit_code else "bold green"
+            self._console.print(Text(line, style))
+
+
+def _rows(rows: Iterable[Row], now_s: float, check: bool) -> Table:
+    table = Table(box=None, pad_edge=False, expand=True, header_style="dim")
+    table.add_column("host", no_wrap=True, overflow="ellipsis", max_width=HOST_WIDTH)
+    table.add_column("step", no_wrap=True, justify="right")
+    table.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column("status", no_wrap=True)
+    table.add_column("time", no_wrap=True, justify="right")
+    for row in rows:
+        style = STYLES[row.state]
+        table.add_row(
+            Text(one_line(row.host), style if row.state in ("failed", "waiting") else ""),
+            f"{row.index}/{row.total}" if row.total else "",
+            _doing(row, check),
+            Text(status_word(row.state, check), style),
+            duration(row.elapsed_s(now_s)) if row.state != "waiting" else "",
+        )
+    return table
+
+
+def _doing(row: Row, check: bool) -> Text:
+    """The step that runs or that ended it, and its last word; of a host that is done what was done there."""
+    if row.state in ("ok", "changed"):
+        return Text(counted(dict(row.counts), check), "dim")
+    told = Text(one_line(row.title))
+    if row.detail:
+        told.append(("  " if row.title else "") + first_line(row.detail), STYLES[row.state])
+    return told
+
+
+def _states(states: Mapping[State, int], check: bool) -> str:
+    return ", ".join(f"{states[state]} {status_word(state, check)}" for state in STYLES if states.get(state))
+
+
+def _diff(event: Event, diff: str) -> Text:
+    text = Text.assemble((one_line(event.host), "bold"), f" {one_line(event.title)}\n")
+    for line in clean(diff).strip("\n").splitlines():
+        text.append(f"  {line}\n", {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], ""))
+    return text
