@@ -2,7 +2,7 @@
 
 import difflib
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
@@ -26,8 +26,18 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=False)
 
 
-def problem_of(error: ErrorDetails, root: type[BaseModel], *, owner: str, file: str) -> Problem:
-    """Pydantic's error over ``root`` in the words of ``file``, whose settings are those of ``owner``."""
+def problem_of(
+    error: ErrorDetails,
+    root: type[BaseModel],
+    *,
+    owner: str,
+    file: str,
+    shown: Callable[[object], str] = repr,
+) -> Problem:
+    """Pydantic's error over ``root`` in the words of ``file``, whose settings are those of ``owner``.
+
+    ``shown`` says the value that is wrong; one that may be secret is said by its ``kind_of``.
+    """
     location = error["loc"]
     path = path_of(location)
     section, field = _field(location, root)
@@ -36,7 +46,7 @@ def problem_of(error: ErrorDetails, root: type[BaseModel], *, owner: str, file: 
     remedy = _remedy(path, field, file)
     if error["type"] == "missing":
         return Problem(path, "is missing", remedy)
-    return Problem(path, f"is {error['input']!r}: {plain(error['msg'])}", remedy)
+    return Problem(path, f"is {shown(error['input'])}: {plain(error['msg'])}", remedy)
 
 
 def unknown_key(path: str, known: Iterable[str], owner: str) -> Problem:
@@ -45,6 +55,12 @@ def unknown_key(path: str, known: Iterable[str], owner: str) -> Problem:
     near = difflib.get_close_matches(path.rpartition(".")[2], known, n=1, cutoff=0.6)
     remedy = f"Did you mean `{near[0]}`?" if near else f"Remove it; known here: {', '.join(known) or 'none'}."
     return Problem(path, f"is not a setting of {owner}", remedy)
+
+
+def kind_of(value: object) -> str:
+    """What a value of YAML is, without telling it."""
+    kinds: dict[type, str] = {bool: "a boolean", str: "a text", int: "a number", float: "a number"}
+    return (kinds | {list: "a list", dict: "a mapping"}).get(type(value), "empty")
 
 
 def plain(message: str) -> str:

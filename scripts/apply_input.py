@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_like.connection import Target
-from ansible_like.play import Host, Play, PlayRefused, Rollout, compile_play, faults_of
+from ansible_like.play import Host, Play, PlayRefused, Rollout, compile_play
 from cluster.inventory import hosts_from_output
 from cluster.problems import BadInput, Problem
 from scripts.apply_inventory import read_inventory
@@ -26,15 +26,14 @@ def compiled(
         hosts, wrong = _hosts(inventory, stack, variables)
         problems += wrong
         try:
-            if play and not problems:
-                return compile_play(play, hosts, tags=tags, limit=limit)
-            if play and hosts:
+            if play:
                 # a host that can't be used has its problem already, and --limit may name it
-                compile_play(play, hosts, tags=tags)
-            faults = faults_of(play) if play and not hosts else []
+                rollout = compile_play(play, hosts, tags=tags, limit=() if problems else limit)
+                if not problems:
+                    return rollout
         except PlayRefused as refused:
-            faults = list(refused.faults)
-    raise BadInput([*problems, *(Problem(fault.where, fault.what, fault.remedy) for fault in faults)])
+            problems += [Problem(fault.where, fault.what, fault.remedy) for fault in refused.faults]
+    raise BadInput(problems)
 
 
 def _play(source: str) -> tuple[Play[Any] | None, Variables | None, list[Problem]]:

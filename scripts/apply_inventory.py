@@ -14,7 +14,7 @@ from pydantic.alias_generators import to_camel
 from ansible_like.connection import Target
 from ansible_like.play import Host
 from cluster.problems import Problem
-from cluster.settings import Bool, Int, Section, Str, path_of, problem_of, without
+from cluster.settings import Bool, Int, Section, Str, kind_of, path_of, problem_of, without
 from scripts.apply_keys import BadKey, KnownHosts, known_name, read_known_hosts, read_private_key
 from scripts.apply_variables import Variables
 
@@ -126,13 +126,24 @@ def _typed(raw: Mapping[str, object], file: Path) -> tuple[_Inventory, list[Prob
         return _Inventory.model_validate(raw), [], set()
     except ValidationError as refused:
         errors = refused.errors(include_url=False)
-    for error in errors:
-        if "variables" in error["loc"]:
-            error["input"] = "…"  # it may hold a secret
-    problems = [problem_of(error, _Inventory, owner="an inventory", file=str(file)) for error in errors]
+    problems = [
+        problem_of(
+            error,
+            _Inventory,
+            owner="an inventory",
+            file=str(file),
+            # variables may be secret, wherever they were written by mistake
+            shown=kind_of if "variables" in error["loc"] or _holds_more(error["input"]) else repr,
+        )
+        for error in errors
+    ]
     # one wrong item makes its list unusable
     places = [tuple(takewhile(lambda part: isinstance(part, str), error["loc"])) for error in errors]
     return _Inventory.model_validate(without(raw, places)), problems, {path_of(place) for place in places}
+
+
+def _holds_more(value: object) -> bool:
+    return isinstance(value, dict | list)
 
 
 class _Unreadable(Exception):  # noqa: N818 - what is to be said of the file, on its way out

@@ -10,6 +10,7 @@ from typing import Final, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -30,18 +31,21 @@ from scripts.apply_text import (
 )
 
 STYLES: Final[dict[State, str]] = {
-    "waiting": "dim",
-    "connecting": "cyan",
-    "running": "cyan",
-    "ok": "green",
-    "changed": "yellow",
     "failed": "bold red",
+    "running": "cyan",
+    "connecting": "cyan",
+    "waiting": "dim",
     "interrupted": "magenta",
+    "changed": "yellow",
+    "ok": "green",
 }
+"""What is worth most attention comes first, wherever states are counted."""
 STEP_STYLES: Final = {"ok": "green", "changed": "yellow", "skipped": "cyan", "failed": "bold red"}
 AROUND_ROWS: Final = 4
 """Lines of a screen that are not rows: the title, the heads, what is left out, and the cursor's own."""
 HOST_WIDTH: Final = 30
+WIDE: Final = 100
+"""Columns from which a step's title and its progress both have their place."""
 REFRESHES_PER_S: Final = 8
 
 
@@ -107,7 +111,9 @@ class LiveView:
             rows, states = list(self._board.rows.values()), self._board.states()
         now_s = self._clock()
         shown, left_out = fitting(rows, max(1, self._console.height - AROUND_ROWS))
-        parts: list[RenderableType] = [self._title(states, now_s), _rows(shown, now_s, self._check)]
+        wide = self._console.width >= WIDE
+        table = _rows(shown, now_s, check=self._check, wide=wide)
+        parts: list[RenderableType] = [self._title(states, now_s), table]
         if left_out:
             parts.append(Text(f"… and {_states(left_out, self._check)}", "dim", no_wrap=True))
         return Group(*parts)
@@ -144,19 +150,21 @@ class LiveView:
         for host, ended in result.hosts.items():
             lines = list(error_lines(ended))
             if lines:
-                style = STYLES[outcome_of(ended)]
-                self._console.print(Text.assemble("\n", (one_line(host), style), ": ", "\n".join(lines)))
+                self._console.print(Text(f"\n{one_line(host)}", STYLES[outcome_of(ended)]))
+                self._console.print(Padding(Text("\n".join(lines)), (0, 0, 0, 2)))
         self._console.print()
         for line in verdict(self._play, result, self._check):
             style = "bold red" if result.failed else "bold" if result.exit_code else "bold green"
             self._console.print(Text(line, style))
 
 
-def _rows(rows: Iterable[Row], now_s: float, check: bool) -> Table:
+def _rows(rows: Iterable[Row], now_s: float, *, check: bool, wide: bool) -> Table:
     table = Table(box=None, pad_edge=False, expand=True, header_style="dim")
     table.add_column("host", no_wrap=True, overflow="ellipsis", max_width=HOST_WIDTH)
     table.add_column("step", no_wrap=True, justify="right")
     table.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
+    if wide:
+        table.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
     table.add_column("status", no_wrap=True)
     table.add_column("time", no_wrap=True, justify="right")
     for row in rows:
@@ -164,21 +172,19 @@ def _rows(rows: Iterable[Row], now_s: float, check: bool) -> Table:
         table.add_row(
             Text(one_line(row.host), style if row.state in ("failed", "waiting") else ""),
             f"{row.index}/{row.total}" if row.total else "",
-            _doing(row, check),
+            *_doing(row, check, wide),
             Text(status_word(row.state, check), style),
             duration(row.elapsed_s(now_s)) if row.state != "waiting" else "",
         )
     return table
 
 
-def _doing(row: Row, check: bool) -> Text:
+def _doing(row: Row, check: bool, wide: bool) -> list[Text]:
     """The step that runs or that ended it, and its last word; of a host that is done what was done there."""
+    title, detail = Text(one_line(row.title)), Text(first_line(row.detail), STYLES[row.state])
     if row.state in ("ok", "changed"):
-        return Text(counted(dict(row.counts), check), "dim")
-    told = Text(one_line(row.title))
-    if row.detail:
-        told.append(("  " if row.title else "") + first_line(row.detail), STYLES[row.state])
-    return told
+        title, detail = Text(counted(dict(row.counts), check), "dim"), Text()
+    return [title, detail] if wide else [detail or title]
 
 
 def _states(states: Mapping[State, int], check: bool) -> str:

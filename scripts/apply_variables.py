@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -10,16 +10,7 @@ from pydantic.dataclasses import is_pydantic_dataclass
 from pydantic_core import ErrorDetails
 
 from cluster.problems import Problem
-from cluster.settings import path_of, plain, unknown_key
-
-KINDS = {
-    bool: "a boolean",
-    str: "a text",
-    int: "a number",
-    float: "a number",
-    list: "a list",
-    dict: "a mapping",
-}
+from cluster.settings import kind_of, path_of, plain, unknown_key
 
 Location = tuple[int | str, ...]
 
@@ -59,14 +50,13 @@ class Variables:
         return value, strange
 
 
-def _problem(where: Any, error: ErrorDetails) -> Problem:
+def _problem(where: Callable[[Location], str], error: ErrorDetails) -> Problem:
     path = where(error["loc"])
     if error["type"] == "missing":
         return Problem(path, "is missing", "Set it there, or for all hosts in defaults.variables.")
     if error["type"] == "extra_forbidden":
         return Problem(path, "is not a setting of the play's variables", "Remove it.")
-    kind = KINDS.get(type(error["input"]), "empty")
-    return Problem(path, f"is {kind}: {plain(error['msg'])}", "Correct it.")
+    return Problem(path, f"is {kind_of(error['input'])}: {plain(error['msg'])}", "Correct it.")
 
 
 def _unread(raw: object, value: object, location: Location) -> Iterator[tuple[Location, Sequence[str]]]:
