@@ -80,7 +80,7 @@ def fitting(rows: Iterable[Row], space: int) -> tuple[list[Row], Counter[State]]
     failed = [row for row in rows if row.state == "failed"]
     active = [row for row in rows if row.state in ACTIVE]
     others = [row for row in rows if row.state != "failed" and row.state not in ACTIVE]
-    for_failed = max(space // 2, space - len(active))
+    for_failed = max((space + 1) // 2, space - len(active))
     # who has worked longest is most worth seeing, and who has just begun is known
     active.sort(key=lambda row: (row.state != "running", row.began_s))
     others.sort(key=lambda row: -(row.ended_s or 0.0))

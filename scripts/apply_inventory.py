@@ -133,17 +133,13 @@ def _typed(raw: Mapping[str, object], file: Path) -> tuple[_Inventory, list[Prob
             owner="an inventory",
             file=str(file),
             # variables may be secret, wherever they were written by mistake
-            shown=kind_of if "variables" in error["loc"] or _holds_more(error["input"]) else repr,
+            shown=kind_of if "variables" in error["loc"] or isinstance(error["input"], dict | list) else repr,
         )
         for error in errors
     ]
     # one wrong item makes its list unusable
     places = [tuple(takewhile(lambda part: isinstance(part, str), error["loc"])) for error in errors]
     return _Inventory.model_validate(without(raw, places)), problems, {path_of(place) for place in places}
-
-
-def _holds_more(value: object) -> bool:
-    return isinstance(value, dict | list)
 
 
 class _Unreadable(Exception):  # noqa: N818 - what is to be said of the file, on its way out
