@@ -21,6 +21,7 @@ class Variables:
     def __init__(self, kind: type[Any]) -> None:
         """Raises pydantic's errors, and NameError, where the type's annotations can't be used."""
         self._adapter: TypeAdapter[Any] = TypeAdapter(kind)
+        self._adapter.rebuild()  # a name that is not there would else be told only with the first host
 
     def read(
         self, given: Mapping[str, Any], path: str, defaults: Mapping[str, Any]
