@@ -22,13 +22,12 @@ from tests.ansible_like.conftest import Sshd, free_port, serve
 EXAMPLES = paths.REPO / "docs/examples"
 SYSTEMCTL = """\
 #!/bin/sh
-if [ "$1" = show ]; then
-    echo LoadState=loaded; echo UnitFileState=enabled; echo NeedDaemonReload=no; echo Type=simple
-    if [ -e {folder}/active ]; then echo ActiveState=active; else echo ActiveState=inactive; fi
-else
-    echo "$*" >> {folder}/systemctl.log
-    touch {folder}/active
-fi
+state=$(cat {folder}/active 2>/dev/null || echo inactive)
+case "$*" in
+"show --property=ActiveState --value "*) echo "$state" ;;
+"show "*) echo "ActiveState=$state"; cat {folder}/properties ;;
+*) echo "$*" >> {folder}/systemctl.log; echo active > {folder}/active ;;
+esac
 """
 """Enough of systemd for one unit, where the machine that runs the tests has none."""
 
@@ -42,6 +41,7 @@ def server(sshd: Sshd, tmp_path: Path) -> Iterator[Sshd]:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/systemctl").write_text(SYSTEMCTL.format(folder=tmp_path))
     (tmp_path / "bin/systemctl").chmod(0o755)
+    (tmp_path / "properties").write_text("LoadState=loaded\nUnitFileState=enabled\nNeedDaemonReload=no\n")
     with serve(tmp_path, free_port(), f"SetEnv PATH={tmp_path}/bin:/usr/bin:/bin\n") as server:
         yield server
 
