@@ -6,6 +6,7 @@ import getpass
 import grp
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 
 from rehearsal import paths
 from scripts.apply_input import compiled
+from scripts.drydock import app
 from tests.ansible_like.conftest import Sshd, free_port, serve
 
 EXAMPLES = paths.REPO / "docs/examples"
@@ -105,6 +108,22 @@ def test_it_checks_then_runs_then_has_nothing_to_do(server: Sshd) -> None:
     second = apply(server)
     assert outcomes(second) == dict.fromkeys(("node-0", "node-1", "node-2"), "ok")
     assert log.read_text().count("start status-page.service") == 3
+
+
+def test_the_page_shows_what_is_there(server: Sshd) -> None:
+    page = (paths.REPO / "docs/apply.md").read_text()
+    blocks = dict(re.findall(r"```(python|yaml)\n(.*?)```", page, flags=re.DOTALL))
+    assert blocks["python"] in (EXAMPLES / "status_page.py").read_text()
+    assert blocks["yaml"] in (EXAMPLES / "hosts.yaml").read_text()
+
+    command = typer.main.get_command(app).commands["apply"]  # type: ignore[attr-defined]
+    options = {option for each in command.params for option in each.opts if option.startswith("--")}
+    assert {option for option in options if f"`{option}" not in page} == set()
+
+    (server.folder / "hosts.yaml").write_text(yaml.safe_dump(inventory(server), sort_keys=False))
+    table = page.partition("## JSON lines")[2]
+    said = apply(server, "--check", "--limit", "node-0")
+    assert {key for each in said for key in each if f"`{key}`" not in table} == set()
 
 
 def test_its_inventory_and_play_are_right_as_they_stand(
