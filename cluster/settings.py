@@ -1,6 +1,7 @@
 """Settings of a YAML file, typed: camelCase keys, and each problem with its path and the way out."""
 
 import difflib
+import re
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated
@@ -65,7 +66,7 @@ def kind_of(value: object) -> str:
 
 def plain(message: str) -> str:
     """Pydantic's sentence in words of a YAML file."""
-    message = message.replace("Input should be", "should be").replace(" or instance of", "")
+    message = re.sub(r" or instance of \w+", "", message.replace("Input should be", "should be"))
     return message.replace("dictionary", "mapping").replace("tuple", "list").removeprefix("Value error, ")
 
 

@@ -44,6 +44,9 @@ class Board:
 
     def hear(self, event: Event) -> None:
         detail = event.detail if event.status in ("progress", "failed") else ""
+        if event.status == "failed" and event.result and event.result.stdout_tail.strip():
+            # what a command said last tells more than how it was called
+            detail = event.result.stdout_tail.strip().splitlines()[-1]
         self.rows[event.host] = replace(
             self.rows[event.host],
             state="running",

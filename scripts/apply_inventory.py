@@ -105,7 +105,7 @@ def read_inventory(file: Path, variables: Variables | None) -> tuple[list[Host[A
     except _Unreadable as unreadable:
         return [], list(unreadable.problems)
     inventory, problems, faulty = _typed(raw, file)
-    if not inventory.hosts and "hosts" not in faulty:
+    if not raw.get("hosts") and "hosts" not in faulty:
         problems.append(Problem("hosts", "has no host", f"Give {file} at least one: hosts: {{NAME: {{…}}}}."))
     reader = _Reader(file, inventory, faulty)
     hosts: list[Host[Any]] = []

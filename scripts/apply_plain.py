@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -112,8 +113,9 @@ class PlainView:
                     )
 
     def _tell_silence(self) -> None:
-        while not self._over.wait(1):
-            self.tell_silent()
+        with contextlib.suppress(BrokenPipeError):  # a host's own line will meet that too, and end the run
+            while not self._over.wait(1):
+                self.tell_silent()
 
     def _tell(self, host: str, lines: Iterable[str]) -> None:
         self._told_s[host] = self._clock()

@@ -153,6 +153,10 @@ def test_a_board_follows_a_host() -> None:
     assert (row.state, row.index, row.total, row.title, row.detail) == ("running", 2, 3, "file /2", "half")
     board.hear(event("a", 2, "ok", "as wanted"))
     assert board.rows["a"].detail == ""
+    board.hear(event("a", 2, "failed", "/bin/sh -c …", stdout_tail="first\nlast\n"))
+    assert board.rows["a"].detail == "last"
+    board.hear(event("a", 2, "failed", "no such user"))
+    assert board.rows["a"].detail == "no such user"
     board.end(result_of("a", "ok", "changed"), 9)
     assert (board.rows["a"].state, board.rows["a"].elapsed_s(1e9)) == ("changed", 4)
 
