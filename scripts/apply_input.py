@@ -64,7 +64,11 @@ def _hosts(
 def _stack_hosts(stack: str, variables: Variables | None) -> tuple[list[Host[Any]], list[Problem]]:
     """The nodes of a stack, which have no variables of their own."""
     outputs = stack_outputs(stack)
-    nodes = hosts_from_output(outputs.get("inventory") or [])
+    try:
+        nodes, key = hosts_from_output(outputs.get("inventory") or []), str(outputs["sshPrivateKey"])
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"{stack} is no stack of Drydock's: its outputs can't be used ({error})"
+        return [], [Problem("--stack", what, "Name the stack of a cluster that `pulumi up` has made.")]
     if not nodes:
         return [], [Problem("--stack", f"{stack} has no node", "Run `pulumi up` first.")]
     if not variables:
@@ -74,7 +78,6 @@ def _stack_hosts(stack: str, variables: Variables | None) -> tuple[list[Host[Any
         names = ", ".join(problem.path.rpartition(".")[2] for problem in missing)
         remedy = "Give them defaults in the play, or list the hosts in an inventory."
         return [], [Problem("--stack", f"the nodes of a stack have no variables: {names}", remedy)]
-    key = str(outputs["sshPrivateKey"])
     return [
         Host(Target(node.name, node.address, node.user, key, node.host_keys), value) for node in nodes
     ], []

@@ -46,7 +46,8 @@ def view_of(rollout: Rollout, *, check: bool, diff: bool, as_json: bool) -> View
 
         return JsonView(rollout.name, batches, check=check, diff=diff)
     console = standard_output()
-    if console.is_terminal and not console.is_dumb_terminal:
+    # FORCE_COLOR, which CI likes to set, makes no terminal of a log
+    if sys.stdout.isatty() and console.is_interactive:
         from scripts.apply_live import LiveView
 
         return LiveView(rollout.name, batches, check=check, diff=diff, console=console)

@@ -88,9 +88,14 @@ class Site:
         state = ["--state-directory", str(self.folder / "state")]
         return [sys.executable, "-m", "scripts.drydock", "apply", *site, *state, *options]
 
-    def apply(self, *options: str) -> subprocess.CompletedProcess[str]:
+    def apply(self, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.argv(*options), cwd=paths.REPO, capture_output=True, text=True, check=False
+            self.argv(*options),
+            cwd=paths.REPO,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     def compiled(self, tags: tuple[str, ...] = (), limit: tuple[str, ...] = ()) -> Rollout:
@@ -135,7 +140,7 @@ def test_a_check_then_a_run_then_nothing_to_do(site: Site) -> None:
     assert "+up" not in first.stdout
     assert lines(first.stdout)[-1] == "site, 2 hosts: 2 changed"
 
-    second = site.apply()
+    second = site.apply(FORCE_COLOR="1")
     assert second.returncode == 0
     assert lines(second.stdout) == [
         "site: batch 1 of 2: a",
@@ -177,6 +182,13 @@ def test_a_host_that_fails_is_told_in_full_and_ends_the_roll_out(site: Site) -> 
         "more hosts failed than the play allows (max_failures), so no further batch was started",
     ]
     assert site.made() == ["a", "b"]
+
+
+def test_letters_that_the_output_cannot_have_end_nothing(site: Site) -> None:
+    site.write(a={"variables": {"script": "echo no späce >&2; exit 7"}})
+    done = site.apply(PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (1, "read\n")
+    assert "a:       no sp?ce\na:     ? mend the cause" in done.stdout
 
 
 def test_a_host_that_cannot_be_reached_and_one_that_is_another(site: Site) -> None:
@@ -298,8 +310,14 @@ class TestStack:
             self.of_stack(site, "dev")
 
     def test_it_may_have_no_node(self, site: Site, pulumi: Path) -> None:
-        pulumi.write_text("{}")
+        pulumi.write_text('{"sshPrivateKey": "x"}')
         with pytest.raises(BadInput, match="dev has no node"):
+            self.of_stack(site, "dev")
+
+    @pytest.mark.parametrize("outputs", ["{}", '{"sshPrivateKey": "x", "inventory": [{"name": "a"}]}'])
+    def test_it_may_be_of_another_program(self, site: Site, pulumi: Path, outputs: str) -> None:
+        pulumi.write_text(outputs)
+        with pytest.raises(BadInput, match="dev is no stack of Drydock's"):
             self.of_stack(site, "dev")
 
     def test_it_may_not_be_there(self, site: Site, pulumi: Path) -> None:
@@ -350,9 +368,11 @@ def test_ctrl_c_ends_the_hosts_and_says_how_far_each_came(
     for line in process.stdout:
         said.append(json.loads(line))
         if said[-1].get("status") == "progress":
-            process.send_signal(signal.SIGINT)
-            process.send_signal(signal.SIGINT)
             break
+    process.send_signal(signal.SIGINT)
+    said.append(json.loads(process.stdout.readline()))
+    assert (said[-1]["host"], said[-1]["outcome"]) == ("b", "interrupted")
+    process.send_signal(signal.SIGINT)  # while the first one is still at work
     rest, errors = process.communicate()
     assert (process.returncode, errors) == (130, "read\n")
     summary = json.loads(rest.splitlines()[-1])
