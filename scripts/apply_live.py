@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+import termios
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self
 
 from rich.console import Console, Group, RenderableType
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.padding import Padding
 from rich.table import Table
@@ -79,13 +84,15 @@ class LiveView:
         )
 
     def __enter__(self) -> Self:
-        self._live.start(refresh=True)
+        self._terminal = contextlib.ExitStack()
+        self._terminal.enter_context(_unseen_ctrl_c())
+        self._terminal.enter_context(self._live)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.stop()
+        self._terminal.close()
 
     def batch(self, number: int, hosts: Iterable[str]) -> None:
         with self._lock:
@@ -116,7 +123,8 @@ class LiveView:
         parts: list[RenderableType] = [self._title(states, now_s), table]
         if left_out:
             parts.append(Text(f"… and {_states(left_out, self._check)}", "dim", no_wrap=True))
-        return Group(*parts)
+        # a key that is typed at the end of a full line would push the table down
+        return Constrain(Group(*parts), self._console.width - 1)
 
     def _title(self, states: Mapping[State, int], now_s: float) -> Text:
         what = [f"batch {self._batch} of {self._batches}"] if self._batches > 1 else []
@@ -156,6 +164,27 @@ class LiveView:
         for line in verdict(self._play, result, self._check):
             style = "bold red" if result.failed else "bold" if result.exit_code else "bold green"
             self._console.print(Text(line, style))
+
+
+@contextlib.contextmanager
+def _unseen_ctrl_c() -> Iterator[None]:
+    """The terminal would write ``^C`` into the table, which is then no longer where it was drawn."""
+    try:
+        keyboard = sys.stdin.fileno()
+        before = termios.tcgetattr(keyboard)
+        in_front = os.tcgetpgrp(keyboard) == os.getpgrp()
+    except (termios.error, OSError):  # there is no keyboard
+        in_front = False
+    if not in_front:  # who sets a terminal from the background is stopped
+        yield
+        return
+    changed = [*before]
+    changed[3] &= ~termios.ECHOCTL
+    termios.tcsetattr(keyboard, termios.TCSANOW, changed)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(keyboard, termios.TCSANOW, before)
 
 
 def _rows(rows: Iterable[Row], now_s: float, *, check: bool, wide: bool) -> Table:
