@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import yaml
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
 
 from ansible_like.connection import Target
 from ansible_like.play import Host
@@ -137,9 +138,18 @@ def _typed(raw: Mapping[str, object], file: Path) -> tuple[_Inventory, list[Prob
         )
         for error in errors
     ]
-    # one wrong item makes its list unusable
-    places = [tuple(takewhile(lambda part: isinstance(part, str), error["loc"])) for error in errors]
+    places = [_place(error) for error in errors]
     return _Inventory.model_validate(without(raw, places)), problems, {path_of(place) for place in places}
+
+
+def _place(error: ErrorDetails) -> tuple[int | str, ...]:
+    """The setting to do without: a key that is no text, or all that is a list where one item is wrong."""
+    location = error["loc"]
+    if error["type"] == "invalid_key":
+        return location
+    if location[-1] == "[key]":
+        return location[:-1]
+    return tuple(takewhile(lambda part: isinstance(part, str), location))
 
 
 class _Unreadable(Exception):  # noqa: N818 - what is to be said of the file, on its way out
@@ -168,7 +178,7 @@ def _load(file: Path) -> Mapping[str, object]:
         raise _Unreadable(
             Problem(f"{file}{line}", f"is no YAML: {error.problem}", "Correct it there.")
         ) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # such as the 13th month
         raise _Unreadable(Problem(str(file), "is no YAML", "Correct it there.")) from error
     if not isinstance(raw, Mapping):
         raise _Unreadable(Problem(str(file), "holds no mapping", "Give it `hosts:`, a mapping by name."))

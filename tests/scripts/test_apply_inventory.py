@@ -344,6 +344,8 @@ def test_labels_may_have_any_key_and_lists_become_tuples(folder: Path) -> None:
         ("hosts: [a]\n", "hosts", "is a list: should be a valid mapping"),
         ("hosts:\n  a:\n", "hosts.a", "is None: should be a valid mapping"),
         ("hosts:\n", "hosts", "is None: should be a valid mapping"),
+        ("1: x\nhosts: {}\n", "[1]", "is 1: Keys should be strings"),
+        ("hosts: {}\nday: 2026-13-45\n", "hosts.yaml", "is no YAML"),
         ("hosts:\n  1: {}\n", "hosts[1]", "is 1: should be a valid string"),
         ("hosts:\n  a: {\n", "hosts.yaml:3", "is no YAML: expected the node content"),
         ("hosts: !vault x\n", "hosts.yaml:1", "is no YAML: could not determine a constructor"),
@@ -356,7 +358,7 @@ def test_a_file_that_is_no_inventory(folder: Path, text: str, path: str, what: s
     found = {problem.path.removeprefix(f"{folder}/"): problem for problem in read(folder, text)[1]}
     assert found[path].what.startswith(what)
     assert "_" not in found[path].what
-    assert len(found) == (4 if path == "hosts.a.a" else 1)
+    assert len(found) == {"hosts.a.a": 4, "[1]": 2}.get(path, 1)
 
 
 def test_a_merged_key_is_not_there_twice(folder: Path) -> None:
