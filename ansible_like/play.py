@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import graphlib
+import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -266,7 +267,8 @@ def _given(role: Role[V], host: Host[V], found: list[tuple[str, str]]) -> tuple[
     try:
         given = tuple(role.operations(host) if callable(role.operations) else role.operations)
     except Exception as error:  # noqa: BLE001 - the play's own code, which may raise anything
-        found.append((f"role {role.name}", f"{type(error).__name__}: {error}"))
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        found.append((f"role {role.name}", f"{type(error).__name__}: {error} ({at.filename}:{at.lineno})"))
         return ()
     strange = [each for each in given if type(each) not in KINDS.values()]
     found += [(f"role {role.name}", f"{type(each).__name__} is no operation") for each in strange]

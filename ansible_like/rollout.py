@@ -53,10 +53,10 @@ def roll_out(
         if on_result:
             on_result(result)
 
-    for number, batch in enumerate(rollout.batches, start=1):
-        if sum(result.failed for result in ended.values()) > rollout.max_failures:
-            break
-        try:
+    try:
+        for number, batch in enumerate(rollout.batches, start=1):
+            if sum(result.failed for result in ended.values()) > rollout.max_failures:
+                break
             if on_batch:
                 on_batch(number, batch)
             apply(
@@ -69,9 +69,8 @@ def roll_out(
                 on_result=keep,
                 state_directory=state_directory,
             )
-        except KeyboardInterrupt:
-            interrupted = True
-            break
+    except KeyboardInterrupt:
+        interrupted = True
     names = [target.name for batch in rollout.batches for target in batch]
     return RolloutResult(
         {name: ended[name] for name in names if name in ended},

@@ -1,30 +1,16 @@
 """The stack's settings, typed: what Pulumi.<stack>.yaml may say, and every problem with what it does say."""
 
-import difflib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Literal, cast
+from typing import Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
-from pydantic.alias_generators import to_camel
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cluster.problems import BadInput, Problem
-
-# Strict: YAML's `true` is no count, and its `2` is no name.
-Int = Annotated[int, Strict()]
-Number = Annotated[float, Strict()]
-Bool = Annotated[bool, Strict()]
-Str = Annotated[str, Strict(), Field(min_length=1)]
-OptionalStr = Annotated[str, Strict()]
+from cluster.settings import Bool, Int, Number, OptionalStr, Section, Str, problem_of, without
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=False)
-
-
-class Model(_Section):
+class Model(Section):
     """Which model is served, and in what precision."""
 
     source: Str = Field(
@@ -58,7 +44,7 @@ class Model(_Section):
         return self.name or (self.source.rstrip("/").rsplit("/", 1)[-1] if self.is_local else self.source)
 
 
-class Nodes(_Section):
+class Nodes(Section):
     """The machines: how many of which type, from which image."""
 
     instance_type: Str = Field(description="an EC2 instance type", examples=["g6e.xlarge"])
@@ -73,7 +59,7 @@ class Nodes(_Section):
     )
 
 
-class Layout(_Section):
+class Layout(Section):
     """How the model is spread over the accelerators."""
 
     tensor_parallel_size: Int = Field(default=1, ge=1, description="tensor parallel size", examples=[8])
@@ -86,14 +72,14 @@ class Layout(_Section):
         return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
 
 
-class Readiness(_Section):
+class Readiness(Section):
     """One question and the words that its answer must hold before the cluster counts as up."""
 
     prompt: Str = Field(description="a question", examples=["What is the capital of France?"])
     answer: Str = Field(description="words that the right answer holds", examples=["Paris"])
 
 
-class Serving(_Section):
+class Serving(Section):
     """How vLLM serves."""
 
     port: Int = Field(default=8000, ge=1, le=65535, description="the API's port", examples=[8000])
@@ -124,7 +110,7 @@ class Serving(_Section):
     )
 
 
-class Network(_Section):
+class Network(Section):
     """Where the nodes live."""
 
     vpc_cidr: Str = Field(default="10.77.0.0/16", description="the VPC's range", examples=["10.77.0.0/16"])
@@ -136,7 +122,7 @@ class Network(_Section):
     )
 
 
-class Access(_Section):
+class Access(Section):
     """Who may come in; nobody else does."""
 
     ssh_cidrs: tuple[Str, ...] = Field(
@@ -147,7 +133,7 @@ class Access(_Section):
     )
 
 
-class Capacity(_Section):
+class Capacity(Section):
     """How the machines are bought."""
 
     market: Literal["on-demand", "spot", "capacity-block", "reservation"] = Field(
@@ -199,11 +185,13 @@ def examine(raw: Mapping[str, object]) -> tuple[StackConfig | None, tuple[Proble
         return StackConfig.model_validate(ours), ()
     except ValidationError as refused:
         errors = refused.errors(include_url=False)
-    problems = tuple(_problem(error) for error in errors)
+    problems = tuple(
+        problem_of(error, StackConfig, owner="Drydock", file="Pulumi.<stack>.yaml") for error in errors
+    )
     unknown = [error["loc"] for error in errors if error["type"] == "extra_forbidden"]
     if len(unknown) < len(errors):
         return None, problems
-    return StackConfig.model_validate(_without(ours, unknown)), problems
+    return StackConfig.model_validate(without(ours, unknown)), problems
 
 
 def _decode(value: object) -> object:
@@ -214,66 +202,3 @@ def _decode(value: object) -> object:
         return cast(object, json.loads(value))
     except ValueError:
         return value
-
-
-def _without(value: object, locations: list[tuple[int | str, ...]]) -> object:
-    """The mapping without the keys at those places."""
-    if not isinstance(value, Mapping):
-        return value
-    gone = {place[0] for place in locations if len(place) == 1}
-    return {
-        key: _without(item, [place[1:] for place in locations if place[0] == key])
-        for key, item in value.items()
-        if key not in gone
-    }
-
-
-def _problem(error: ErrorDetails) -> Problem:
-    location = error["loc"]
-    path = _path(location)
-    section, field = _field(location)
-    if error["type"] == "extra_forbidden":
-        known = sorted(alias for alias, _ in _aliases(section))
-        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.6)
-        remedy = f"Did you mean `{near[0]}`?" if near else f"Remove it; known here: {', '.join(known)}."
-        return Problem(path, "is not a setting of Drydock", remedy)
-    remedy = _remedy(path, field)
-    if error["type"] == "missing":
-        return Problem(path, "is missing", remedy)
-    return Problem(path, f"is {error['input']!r}: {_plain(error['msg'])}", remedy)
-
-
-def _plain(message: str) -> str:
-    """Pydantic's sentence in words of a YAML file."""
-    message = message.replace("Input should be", "should be").replace(" or instance of", "")
-    return message.replace("dictionary", "mapping").replace("tuple", "list")
-
-
-def _remedy(path: str, field: FieldInfo | None) -> str:
-    if field is None:
-        return "Correct it in Pulumi.<stack>.yaml."
-    example = f", e.g. {field.examples[0]}" if field.examples else ""
-    return f"Set {path} to {field.description}{example}."
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location]
-    return "".join(parts).removeprefix(".")
-
-
-def _aliases(section: type[BaseModel]) -> list[tuple[str, FieldInfo]]:
-    return [(field.alias or name, field) for name, field in section.model_fields.items()]
-
-
-def _field(location: tuple[int | str, ...]) -> tuple[type[BaseModel], FieldInfo | None]:
-    """The section that holds the place, and the field there; None for a key that no section has."""
-    section: type[BaseModel] = StackConfig
-    field: FieldInfo | None = None
-    for part in location:
-        if isinstance(part, int):
-            break
-        inner = field.annotation if field else None
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            section = inner
-        field = dict(_aliases(section)).get(part)
-    return section, field

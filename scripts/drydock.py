@@ -5,7 +5,7 @@ import sys
 import typer
 
 from cluster.problems import BadInput, Failure
-from scripts import cost, plan, rehearsal, rehearse, ssh
+from scripts import apply, cost, plan, rehearsal, rehearse, ssh
 
 app = typer.Typer(
     help="vLLM on AWS GPU instances with one `pulumi up`, rehearsed for real on this machine first.",
@@ -18,6 +18,7 @@ app.add_typer(rehearsal.app, name="rehearsal")
 app.command("rehearse")(rehearse.rehearse)
 app.command("cost")(cost.cost)
 app.command("plan")(plan.plan)
+app.command("apply")(apply.apply)
 app.command("ssh", context_settings={"ignore_unknown_options": True})(ssh.ssh)
 
 

@@ -1,6 +1,5 @@
 """`drydock ssh NODE [COMMAND …]`: a shell on a node of the selected stack, its host key already known."""
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -9,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from cluster.problems import BadInput, Failure, Problem
+from cluster.problems import BadInput, Problem
+from scripts.stack_outputs import stack_outputs
 
 
 def ssh(
@@ -19,15 +19,7 @@ def ssh(
     command: Annotated[list[str] | None, typer.Argument(help="What to run; a shell when empty.")] = None,
 ) -> None:
     """Open a shell on a node of the selected stack, or run a command there."""
-    done = subprocess.run(
-        ["pulumi", "stack", "output", "--json", "--show-secrets"], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise Failure(
-            f"pulumi stack output: {done.stderr.strip()}",
-            'for the rehearsal: eval "$(drydock rehearsal env)"',
-        )
-    outputs = json.loads(done.stdout)
+    outputs = stack_outputs()
     inventory = outputs.get("inventory") or []
     found = [entry for entry in inventory if node in (entry["name"], str(entry["rank"]))]
     if not found:

@@ -193,7 +193,7 @@ def test_what_a_role_gives_is_checked_on_every_host_and_told_once() -> None:
     strange: Any = ["ls"]
     asked = play(Role("a", broken), Role("b", strange))
     assert refused(asked, hosts("x", "y", "z")) == [
-        "role a: KeyError: 'port' (on x and 2 more)",
+        f"role a: KeyError: 'port' ({__file__}:{broken.__code__.co_firstlineno + 1}) (on x and 2 more)",
         "role b: str is no operation (on x and 2 more)",
     ]
     assert refused(play(Role("a", (File("relative", ""),)))) == [
