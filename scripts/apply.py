@@ -29,13 +29,20 @@ def apply(
             help="Where hosts keep the run's lock and marks.", show_default="/var/lib/ansible_like as root"
         ),
     ] = None,
+    ask_sudo_password: Annotated[
+        bool, typer.Option("--ask-sudo-password", help="Ask for the password that sudo wants on the hosts.")
+    ] = False,
     connect_deadline_s: Annotated[float, typer.Option(min=1, help="Seconds until SSH must answer.")] = 300,
 ) -> None:
     """Bring hosts to what a play says, over SSH. Exit code 1: a host failed; 2: bad input; 130: Ctrl-C."""
-    from scripts.apply_input import compiled
+    from getpass import getpass
+
+    from scripts.apply_input import compiled, with_sudo_password
     from scripts.apply_run import run, view_of
 
     rollout = compiled(play, hosts, stack, tags or (), limit or ())
+    if ask_sudo_password:
+        rollout = with_sudo_password(rollout, getpass("sudo password: "))
     view = view_of(rollout, check=check, diff=diff, as_json=as_json)
     result = run(
         rollout,

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,15 @@ def compiled(
         except PlayRefused as refused:
             problems += [Problem(fault.where, fault.what, fault.remedy) for fault in refused.faults]
     raise BadInput(problems)
+
+
+def with_sudo_password(rollout: Rollout, password: str) -> Rollout:
+    """The roll-out on hosts whose sudo may ask for this password."""
+    batches = tuple(
+        {replace(target, sudo_password=password): operations for target, operations in batch.items()}
+        for batch in rollout.batches
+    )
+    return replace(rollout, batches=batches)
 
 
 def _play(source: str) -> tuple[Play[Any] | None, Variables | None, list[Problem]]:

@@ -21,7 +21,7 @@ import yaml
 from ansible_like.play import Rollout
 from cluster.problems import BadInput
 from rehearsal import paths
-from scripts.apply_input import compiled
+from scripts.apply_input import compiled, with_sudo_password
 from tests.ansible_like.conftest import Sshd, free_port
 
 PLAY = """\
@@ -443,6 +443,28 @@ def test_a_terminal_sees_the_table_and_ctrl_c_as_from_the_keyboard(
     assert "interrupted; run it again: it goes on where it stopped" in text
     assert "Traceback" not in text
     assert "^C" not in text
+
+
+def test_sudo_s_password_is_asked_for_once_and_shown_nowhere(
+    site: Site, started: Callable[..., subprocess.Popen[str]]
+) -> None:
+    site.write(a={}, b={})
+    controller, terminal = pty.openpty()
+    try:
+        streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
+        process = started("--ask-sudo-password", **streams, start_new_session=True)
+        shown = read_until(controller, b"sudo password: ")
+        os.write(controller, b"topsecret99\n")
+        os.close(terminal)
+        shown += read_until(controller, b"2 hosts: 1 ok, 1 changed")
+        assert process.wait() == 0
+    finally:
+        os.close(controller)
+    assert shown.count(b"sudo password") == 1
+    assert b"topsecret99" not in shown
+
+    targets = [target for batch in with_sudo_password(site.compiled(), "secret").batches for target in batch]
+    assert [target.sudo_password for target in targets] == ["secret"] * 2
 
 
 def read_until(descriptor: int, word: bytes) -> bytes:
