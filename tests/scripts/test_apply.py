@@ -382,8 +382,10 @@ def test_ctrl_c_ends_the_hosts_and_says_how_far_each_came(
     said.append(json.loads(process.stdout.readline()))
     assert (said[-1]["host"], said[-1]["outcome"]) == ("b", "interrupted")
     process.send_signal(signal.SIGINT)  # while the first one is still at work
-    rest, errors = process.communicate()
-    assert (process.returncode, errors) == (130, "read\n")
+    # not communicate(): it would miss what came along with the line before
+    assert process.stderr
+    rest, errors = process.stdout.read(), process.stderr.read()
+    assert (process.wait(), errors) == (130, "read\n")
     summary = json.loads(rest.splitlines()[-1])
     assert [(host["host"], host["outcome"]) for host in summary["hosts"]] == [
         ("a", "changed"),
