@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -286,6 +287,8 @@ def test_a_controller_killed_at_any_boundary_of_a_step(
         )
 
     assert control(moment).returncode == -signal.SIGKILL
+    with (state / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # its agent has ended, which may have come to the last step
     (place / "go").touch()
     again = control(0)
     assert (again.returncode, again.stderr) == (0, "")
