@@ -34,6 +34,7 @@ from ansible_like.operations import (
     names_of,
 )
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGqm7Vy3EX8sMuTFxgM7BfVcHYhFeZ0pMv3H4uP2aGJb"
 EVERY_KIND: tuple[Operation, ...] = (
     File("/etc/motd", "grüße\n", mode=0o600, secret=True),
     File("/opt/blob", b"\x00\xff"),
@@ -51,7 +52,7 @@ EVERY_KIND: tuple[Operation, ...] = (
     Command("cd /tmp && ls", unless="test -e /x", when_changed=("/etc/motd",)),
     WaitFor(port=22, path="/run/x", unit="ssh.service"),
     LineInFile("/etc/environment", "TOKEN=hunter23", replaces="^TOKEN=", secret=True),
-    AuthorizedKey("ubuntu", "ssh-ed25519 AAAAC3Nzblob ada@home"),
+    AuthorizedKey("ubuntu", f"{KEY} ada@home"),
     KernelModule("br_netfilter", tolerate_missing=True),
     Limits("60-x", ("* soft nofile 65536",)),
     Reboot(when_changed=("/etc/motd",), name="for the driver"),
@@ -108,7 +109,7 @@ def test_titles_and_names() -> None:
         "command cd /tmp && ls",
         "wait for port 127.0.0.1:22, path /run/x, unit ssh.service",
         "line in /etc/environment: ^TOKEN=",
-        "authorized key of ubuntu: ssh-ed25519 ada@home …C3Nzblob",
+        "authorized key of ubuntu: ssh-ed25519 ada@home …4uP2aGJb",
         "kernel module br_netfilter",
         "limits 60-x",
         "reboot for the driver",
