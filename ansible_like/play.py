@@ -250,6 +250,9 @@ def _operations(
 def _given(role: Role[V], host: Host[V], found: list[Problem]) -> tuple[Operation, ...]:
     try:
         given = tuple(role.operations(host) if callable(role.operations) else role.operations)
+    except PlayRefused as refusal:
+        found += refusal.problems
+        return ()
     except Exception as error:  # noqa: BLE001 - the play's own code, which may raise anything
         at = traceback.extract_tb(error.__traceback__)[-1]
         what = f"{type(error).__name__}: {error} ({at.filename}:{at.lineno})"
