@@ -31,6 +31,7 @@ from ansible_like.operations import (
     Operation,
     Package,
     Reboot,
+    Repository,
     Service,
     Sysctl,
     User,
@@ -143,6 +144,14 @@ def _is_public_key(text: str) -> bool:
     return blob.startswith(len(name).to_bytes(4, "big") + name) and len(blob) > len(name) + 4
 
 
+def _is_openpgp(key: str | bytes) -> bool:
+    """Armored, or in the old or the new form of a packet whose tag is that of a public key."""
+    data = key.encode("utf-8", "replace") if isinstance(key, str) else key
+    if data.startswith(b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n"):
+        return b"\n-----END PGP PUBLIC KEY BLOCK-----" in data
+    return data[:1] in (b"\x98", b"\x99", b"\x9a", b"\xc6")
+
+
 def _is_sysctl_key(key: str) -> bool:
     parts = key.split("/" if "/" in key else ".")
     return len(parts) > 1 and all(re.fullmatch(r"[\w:@.-]+", part) and part.strip(".") for part in parts)
@@ -192,6 +201,18 @@ RULES: Final[Mapping[type[Any], tuple[Rule, ...]]] = {
     Absent: (PLACE,),
     Link: (PLACE, Rule("target", bool, "what it points to")),
     Package: (Rule("names", _all(PACKAGE, 1), 'Debian\'s names, such as ("curl", "xfsprogs=6.6.0-1")'),),
+    Repository: (
+        Rule("name", FILE_NAME, "a file's name without its ending: letters, digits, `-`, `_` and `.`"),
+        Rule(
+            "uris", _all(_matches(r"[a-z+]+:[^\s$]+"), 1), "where it lies, such as https://example.org/debian"
+        ),
+        Rule(
+            "suites", _all(_matches(r"[^\s$]+"), 1), "its suites, such as stable, or folders that end with /"
+        ),
+        Rule("components", _all(_matches(r"[\w./-]+")), "its components, such as main"),
+        Rule("architectures", _all(_matches(r"[a-z0-9-]+")), "Debian's names, such as amd64"),
+        Rule("key", _is_openpgp, "the public key that signs it, armored text or its bytes"),
+    ),
     Group: (Rule("name", NAME, A_NAME),),
     User: (
         Rule("name", NAME, A_NAME),
@@ -299,6 +320,11 @@ def _broken_rules(operation: Operation) -> Iterator[Problem]:
         if rule.field not in told and not rule.holds(getattr(operation, rule.field)):
             told.add(rule.field)
             yield _unusable(title, operation, rule.field, rule.wanted)
+    if isinstance(operation, Repository):
+        folders = {suite.endswith("/") for suite in operation.suites}
+        if folders and folders != {not operation.components}:
+            remedy = "Give components, or only suites that end with /."
+            yield Problem(title, "has components for its folders, or none for its suites", remedy)
     if isinstance(operation, WaitFor):
         given = (operation.port, operation.path, operation.unit, operation.url)
         if all(each is None for each in given):

@@ -23,6 +23,7 @@ from ansible_like.operations import (
     Operation,
     Package,
     Reboot,
+    Repository,
     Service,
     Sysctl,
     User,
@@ -34,6 +35,7 @@ from ansible_like.operations import (
     names_of,
 )
 
+OPENPGP_KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDMEZ\n-----END PGP PUBLIC KEY BLOCK-----\n"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGqm7Vy3EX8sMuTFxgM7BfVcHYhFeZ0pMv3H4uP2aGJb"
 EVERY_KIND: tuple[Operation, ...] = (
     File("/etc/motd", "grüße\n", mode=0o600, secret=True),
@@ -42,6 +44,8 @@ EVERY_KIND: tuple[Operation, ...] = (
     Absent("/etc/old"),
     Link("/opt/current", "/opt/v2"),
     Package(("curl", "xfsprogs=1.2"), lock_timeout_s=5),
+    Repository("vendor", ("https://example.org/debian",), ("stable",), ("main",), OPENPGP_KEY),
+    Repository("flat", ("file:/opt/packages",), ("./",), (), b"\x99\x01", ("amd64",)),
     Group("vllm"),
     User("vllm", "/var/lib/vllm", "/usr/sbin/nologin", groups=("video",)),
     Sysctl({"net.core.somaxconn": "4096"}, tolerate_missing=True),
@@ -99,6 +103,8 @@ def test_titles_and_names() -> None:
         "absent /etc/old",
         "link /opt/current",
         "packages curl xfsprogs=1.2",
+        "repository vendor",
+        "repository flat",
         "group vllm",
         "user vllm",
         "sysctl /etc/sysctl.d/60-ansible-like.conf",

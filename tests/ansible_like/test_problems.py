@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,15 +23,17 @@ from ansible_like.operations import (
     Mount,
     Operation,
     Package,
+    Repository,
     Service,
     Sysctl,
     User,
     WaitFor,
 )
 from ansible_like.problems import RULES, Problem, over_hosts, problems_of
-from tests.ansible_like.test_operations import EVERY_KIND, KEY
+from tests.ansible_like.test_operations import EVERY_KIND, KEY, OPENPGP_KEY
 
 WRONG: Any = object()
+VENDOR = Repository("vendor", ("https://example.org/debian",), ("stable",), ("main",), OPENPGP_KEY)
 
 
 def test_every_kind_has_its_rules_and_the_right_ones_pass() -> None:
@@ -83,6 +86,18 @@ def test_what_can_be_done_is_not_refused(operation: Operation) -> None:
         (Package(("jq=",)), "names", "Debian's names"),
         (Package(("--purge",)), "names", "Debian's names"),
         (Package(("jq",), lock_timeout_s=-1), "lock_timeout_s", "0 to 1000000 s"),
+        (replace(VENDOR, name="../a"), "name", "a file's name"),
+        (replace(VENDOR, uris=()), "uris", "where it lies"),
+        (replace(VENDOR, uris=("example.org",)), "uris", "where it lies"),
+        (replace(VENDOR, uris=("https://a b",)), "uris", "where it lies"),
+        (replace(VENDOR, suites=()), "suites", "its suites"),
+        (replace(VENDOR, suites=("a\nb",)), "suites", "its suites"),
+        (replace(VENDOR, components=("main extra",)), "components", "its components"),
+        (replace(VENDOR, architectures=("amd64,arm64",)), "architectures", "Debian's names"),
+        (replace(VENDOR, key=""), "key", "the public key"),
+        (replace(VENDOR, key=OPENPGP_KEY[:60]), "key", "the public key"),
+        (replace(VENDOR, key=OPENPGP_KEY.replace("PUBLIC", "PRIVATE")), "key", "the public key"),
+        (replace(VENDOR, key=b"<html>"), "key", "the public key"),
         (Group("a b"), "name", "a name"),
         (User("-r", "/", "/bin/sh"), "name", "a name"),
         (User("a", "home", "/bin/sh"), "home", "an absolute path"),
@@ -157,6 +172,12 @@ def test_what_the_host_could_not_do_is_refused(operation: Operation, field: str,
     assert problem.what.startswith(f"{field} ")
     assert problem.remedy.startswith(f"Give {remedy}")
     assert "\n" not in problem.where
+
+
+def test_components_belong_to_suites_and_not_to_folders() -> None:
+    for wrong in (replace(VENDOR, components=()), replace(VENDOR, suites=("stable", "./"))):
+        (problem,) = problems_of((wrong,))
+        assert problem.remedy == "Give components, or only suites that end with /."
 
 
 def test_what_a_wait_needs() -> None:
