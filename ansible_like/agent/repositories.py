@@ -10,14 +10,14 @@ from ansible_like.agent.packages import LISTS, QUIET
 from ansible_like.agent.values import Action, MakeDirectory, Plan, Refused, Remove, Run, nothing
 from ansible_like.operations import File, Repository
 
-KEYRINGS = "/etc/apt/keyrings"
+FOLDERS = ("/etc/apt/keyrings", "/etc/apt/sources.list.d")
 FETCH_S = 600  # beside the wait for the lock
 SPECIAL = '\\|{}[]<>"^~_=!@#$%&*'
 
 
 class RepositoryFacts(NamedTuple):
     has_apt: bool
-    keyrings: files.PathFacts
+    missing_folders: tuple[str, ...]
     key: files.PathFacts
     other_key: str
     """The key in its other form, under the other ending; empty: there is none."""
@@ -36,7 +36,7 @@ def read(op: Repository) -> RepositoryFacts:
     fetched = os.path.isdir(LISTS) and any("_Packages" in name for name in os.listdir(LISTS))
     return RepositoryFacts(
         has_apt=os.path.exists("/usr/bin/apt-get"),
-        keyrings=files.read_path(KEYRINGS),
+        missing_folders=tuple(folder for folder in FOLDERS if not os.path.isdir(folder)),
         key=files.read_path(op.key_path, content=True),
         other_key=other if os.path.lexists(other) else "",
         source=files.read_path(op.path, content=True),
@@ -55,8 +55,7 @@ def plan(op: Repository, facts: RepositoryFacts) -> Plan:
     if key.actions or source.actions:
         # so that lists which are here were checked with this key, also when this run is killed or fails
         actions += [Remove(path) for path in facts.releases]
-    if facts.keyrings.kind == "absent":
-        actions.append(MakeDirectory(KEYRINGS))
+    actions += [MakeDirectory(folder) for folder in facts.missing_folders]
     actions += [*key.actions, *source.actions]
     diffs = [each.diff for each in (key, source) if each.actions]
     whys = [what for what, each in (("key", key), ("source", source)) if each.actions]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import select
 import shutil
@@ -29,6 +30,7 @@ from ansible_like.operations import (
     Operation,
     Package,
     Reboot,
+    Repository,
     Service,
     Sysctl,
     User,
@@ -49,6 +51,7 @@ REPOSITORY = "/opt/repository"
 DISK_BYTES = 64 << 20
 REBOOTS = 133  # nspawn's exit code when the node asked to be booted anew
 
+CONTROL = "Version: 1.0\nArchitecture: all\nMaintainer: x <x@x>\nDescription: x\n"
 UNIT = """\
 [Service]
 ExecStart=/bin/sh -c 'cat /etc/app.conf; exec sleep infinity'
@@ -261,6 +264,82 @@ def publish(node: Node, name: str) -> None:
         f" && {{ printf '{control}'; echo Filename: ./{name}.deb; echo Size: $(stat -c %s {name}.deb);"
         f" echo SHA256: $(sha256sum {name}.deb | cut -d' ' -f1); }} > Packages"
     )
+
+
+@pytest.fixture(scope="module")
+def signed(node: Node, tmp_path_factory: pytest.TempPathFactory) -> tuple[Repository, bytes]:
+    """A repository in the node that a throw-away key signs, in apt's own layout; and a stranger's key."""
+    tmp_path = tmp_path_factory.mktemp("signed")
+    if not shutil.which("gpg"):
+        pytest.skip("needs gpg: apt-get install gnupg")
+    gpg = ("gpg", "--homedir", tmp_path, "--batch", "--yes", "--pinentry-mode=loopback", "--passphrase=")
+    place = "opt/signed_~1"
+    packages = node.root / place / "dists/stable/main/binary-all"
+    packages.mkdir(parents=True)
+    (tmp_path / "DEBIAN").mkdir()
+    (tmp_path / "DEBIAN/control").write_text(f"{CONTROL}Package: from-vendor\n")
+    shell("dpkg-deb", "--build", tmp_path, node.root / place / "from-vendor.deb")
+    data = (node.root / place / "from-vendor.deb").read_bytes()
+    index = f"{CONTROL}Package: from-vendor\nFilename: ./from-vendor.deb\nSize: {len(data)}\n"
+    index += f"SHA256: {hashlib.sha256(data).hexdigest()}\n"
+    (packages / "Packages").write_text(index)
+    listed = f" {hashlib.sha256(index.encode()).hexdigest()} {len(index)} main/binary-all/Packages"
+    release = tmp_path / "Release"
+    release.write_text(f"Suite: stable\nArchitectures: all\nComponents: main\nSHA256:\n{listed}\n")
+    try:
+        for name in ("vendor", "stranger"):
+            shell(*gpg, "--quick-generate-key", name, "ed25519", "sign", "never")
+        signature = packages.parent.parent / "InRelease"
+        shell(*gpg, "--local-user=vendor", "--clearsign", f"--output={signature}", release)
+        armored = shell(*gpg, "--armor", "--export", "vendor")
+        shell(*gpg, f"--output={tmp_path}/stranger.gpg", "--export", "stranger")
+    finally:
+        shell("gpgconf", "--homedir", tmp_path, "--kill", "all")
+    repository = Repository("vendor", (f"file:/{place}",), ("stable",), ("main",), armored)
+    return repository, (tmp_path / "stranger.gpg").read_bytes()
+
+
+def test_a_repository_is_trusted_by_its_own_key_alone(node: Node, signed: tuple[Repository, bytes]) -> None:
+    publish(node, "drydock-sample")  # Package fetches all lists, as no run has yet
+    repository, stranger = signed
+    package = Package(("from-vendor",))
+    assert statuses(node.converge(repository, check=True)) == ["changed"]
+    assert node.run("ls /etc/apt/sources.list.d /etc/apt/keyrings 2>/dev/null || true").count("vendor") == 0
+    first = node.converge(repository)
+    assert first.error is None
+    assert statuses(first) == ["changed"]
+    assert statuses(node.converge(repository)) == ["ok"]
+    assert statuses(node.converge(package)) == ["changed"]
+
+    node.run("rm /var/lib/apt/lists/*stable_InRelease")
+    assert [each.why for each in node.converge(repository).operations] == ["no lists"]
+    assert statuses(node.converge(repository)) == ["ok"]
+
+    # the binary form of the key, under its own name
+    wrong = replace(repository, key=stranger)
+    for _ in range(2):
+        refused = node.converge(wrong)
+        assert isinstance(refused.error, StepFailed)
+        assert "NO_PUBKEY" in str(refused.error)
+    assert node.run("ls /etc/apt/keyrings").split() == ["vendor.asc", "vendor.gpg"]
+    assert statuses(node.converge(repository)) == ["changed"]
+    assert node.run("ls /etc/apt/keyrings").split() == ["vendor.asc"]
+    assert statuses(node.converge(repository)) == ["ok"]
+
+
+def test_a_repository_waits_for_the_lock_and_leaves_the_age_of_all_lists(
+    node: Node, signed: tuple[Repository, bytes]
+) -> None:
+    age = "stat --format=%Y /var/lib/apt/lists"
+    node.run("touch --date=@1700000000 /var/lib/apt/lists")
+    node.run(
+        "systemd-run --quiet --unit=lists-holder python3 -c 'import fcntl,time;"
+        'f=open("/var/lib/apt/lists/lock","w");fcntl.lockf(f,fcntl.LOCK_EX);time.sleep(3)\''
+    )
+    other = replace(signed[0], name="other", lock_timeout_s=60)
+    assert statuses(node.converge(other)) == ["changed"]
+    assert node.run("systemctl is-active lists-holder || true").strip() == "inactive"
+    assert node.run(age).strip() == "1700000000"
 
 
 def test_a_blank_disk_is_made_and_mounted_once(node: Node) -> None:

@@ -48,7 +48,7 @@ UPDATE = Run(
 )
 THERE = RepositoryFacts(
     has_apt=True,
-    keyrings=PathFacts("directory", 0o755, "root", "root"),
+    missing_folders=(),
     key=PathFacts("file", 0o644, "root", "root", OPENPGP_KEY.encode()),
     other_key="",
     source=PathFacts("file", 0o644, "root", "root", TEXT.encode()),
@@ -56,7 +56,9 @@ THERE = RepositoryFacts(
     complete=True,
     updated_at_s=1_700_000_000,
 )
-NEW = THERE._replace(keyrings=PathFacts(), key=PathFacts(), source=PathFacts(), releases=(), complete=False)
+NEW = THERE._replace(
+    missing_folders=("/etc/apt/keyrings",), key=PathFacts(), source=PathFacts(), releases=(), complete=False
+)
 
 
 def test_the_source_as_it_is_written() -> None:
