@@ -40,6 +40,7 @@ from ansible_like.result import EngineError, Event, HostResult, StepFailed, Sudo
 from ansible_like.runner import apply
 from rehearsal import image
 from rehearsal.cloud import cgroups
+from tests import measured
 from tests.ansible_like.conftest import make_key
 
 pytestmark = pytest.mark.e2e
@@ -96,6 +97,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         shell("mount", "-t", "overlay", "overlay", "-o", layers, root)
         undo.callback(shell, "umount", "--lazy", root)
         furnish(root, folder)
+        measured.furnish_node(root)
+        undo.callback(measured.collect_node, root)
         (memory / "disk").touch()
         os.truncate(memory / "disk", DISK_BYTES)
         loop = shell("losetup", "--find", "--show", memory / "disk").strip()
