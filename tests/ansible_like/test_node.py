@@ -24,6 +24,7 @@ from ansible_like.operations import (
     Directory,
     File,
     Group,
+    InstanceStore,
     KernelModule,
     Limits,
     Mount,
@@ -193,6 +194,10 @@ def test_users_groups_and_what_they_own(node: Node) -> None:
         "crew",
     ]
 
+    numbered = File("/var/lib/app/numbered", "", owner="12345", group="12346")
+    assert statuses(node.converge(numbered)) == ["changed"]
+    assert statuses(node.converge(numbered)) == ["ok"]
+
     moved = User("app", "/srv", "/usr/sbin/nologin", groups=("crew", "video"))
     assert statuses(node.converge(moved)) == ["changed"]
     assert node.run("getent passwd app | cut -d: -f6; id -Gn app").split()[0] == "/srv"
@@ -356,6 +361,11 @@ def test_a_blank_disk_is_made_and_mounted_once(node: Node) -> None:
     assert node.run("grep -c ' /models ' /etc/fstab").strip() == "1"
     other = node.converge(Mount("/dev/sdf", "/other", "xfs"))
     assert "/dev/sdf holds ext4, not xfs: it is left as it is" in str(other.error)
+    # an instance store of one disk is the same mount
+    store = InstanceStore(("/dev/sdf",), "/models", "ext4")
+    assert statuses(node.converge(store, mark)) == ["ok", "ok"]
+    gone = node.converge(replace(store, devices=("/dev/sdf", "/dev/sdg")))
+    assert "there is no /dev/sdg: has this instance type so many disks?" in str(gone.error)
 
 
 def test_kernel_settings_of_the_node_and_of_the_machine_below_it(node: Node) -> None:
@@ -373,6 +383,17 @@ def test_kernel_settings_of_the_node_and_of_the_machine_below_it(node: Node) -> 
     assert "vm.swappiness" in second.operations[0].why
     strict = node.converge(replace(below, tolerate_missing=False))
     assert "set tolerate_missing" in str(strict.error)
+
+
+def test_a_value_that_the_kernel_refuses(node: Node) -> None:
+    backwards = Sysctl({"net.ipv4.ip_local_port_range": "60999 45000"}, "/etc/sysctl.d/60-wrong.conf")
+    refused = node.converge(backwards)
+    assert "set net.ipv4.ip_local_port_range = 60999 45000" in str(refused.error)
+    assert "Invalid argument" in str(refused.error)
+    tolerated = node.converge(replace(backwards, tolerate_missing=True))
+    assert statuses(tolerated) == ["skipped"]
+    why = "net.ipv4.ip_local_port_range: the kernel refuses 60999 45000 (Invalid argument)"
+    assert tolerated.operations[0].why == why
 
 
 def test_who_may_not_become_root_is_told_so(node: Node) -> None:
@@ -430,6 +451,21 @@ def test_modules_and_limits(node: Node) -> None:
     tolerated = node.converge(replace(missing, tolerate_missing=True))
     assert statuses(tolerated) == ["skipped"]
     assert node.run("ls /etc/modules-load.d").split().count("no_such_module.conf") == 0
+
+
+def test_a_module_that_is_there_and_does_not_load(node: Node) -> None:
+    # in place of a kernel with modules of its own: this one finds all and loads none
+    script = (
+        '#!/bin/sh\n[ "$1" = --dry-run ] && echo insmod x.ko && exit\necho Key was rejected >&2; exit 1\n'
+    )
+    modprobe = File("/usr/local/sbin/modprobe", script, 0o755)
+    module = KernelModule("unsigned_module")
+    refused = node.converge(modprobe, module)
+    assert "modprobe unsigned_module (exit code 1)" in str(refused.error)
+    assert "Key was rejected" in str(refused.error)
+    tolerated = node.converge(replace(module, tolerate_missing=True), Absent(modprobe.path))
+    assert tolerated.operations[0].why == "modprobe unsigned_module: Key was rejected"
+    assert statuses(tolerated) == ["skipped", "changed"]
 
 
 def test_a_command_as_another_user_is_that_user_in_all_ways(node: Node) -> None:

@@ -181,6 +181,11 @@ def test_everything_wrong_in_a_play_is_told_at_once() -> None:
     ]
 
 
+def test_a_play_without_roles_and_a_size_that_is_no_tuple() -> None:
+    asked = Play("site", NoVariables, (), serial=2)  # type: ignore[arg-type]
+    assert refused(asked) == ["roles: the play has none", "serial: 2 is no tuple"]
+
+
 def test_a_cycle_is_named() -> None:
     roles = [Role[NoVariables](name, (), after=(after,)) for name, after in ("ab", "bc", "ca", "dd")]
     assert sorted(len(fault.split(" before ")) for fault in refused(play(*roles))) == [2, 4]
