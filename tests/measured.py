@@ -80,6 +80,8 @@ def main(arguments: list[str]) -> int:
         done = subprocess.run(tests, env=environment, check=False)
         if done.returncode:
             return done.returncode
+        for cut in (path for path in Path(folder, "lines").iterdir() if not path.stat().st_size):
+            cut.unlink()  # of an agent that a test killed
         subprocess.run([*counted, "combine", "--quiet"], env=environment, check=True)
         return subprocess.run([*counted, "report"], env=environment, check=False).returncode
 
