@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import pytest
 
 from ansible_like import program
-from ansible_like.agent import main
+from ansible_like.agent import journal, main
 from ansible_like.agent.values import MakeDirectory, Plan
 from ansible_like.operations import (
     Absent,
@@ -36,6 +36,7 @@ from ansible_like.operations import (
     Sysctl,
     User,
     WaitFor,
+    encode,
 )
 from tests.ansible_like.agents import OLDEST, Agent
 from tests.ansible_like.test_operations import KEY
@@ -210,7 +211,10 @@ def test_facts_that_a_plan_brings_to_light_are_planned_once_more(
     said: list[dict[str, Any]] = []
     channel = main.Channel([])
     monkeypatch.setattr(channel, "say", lambda **event: said.append(event))
-    main.Convergence([own_file(inner, "")], place, channel, check=False).lead()
+    (place / "state").mkdir()
+    step = own_file(inner, "")
+    history = journal.Journal(str(place / "state"), [encode(step)], "who", "purpose")
+    main.Convergence([step], history, channel, check=False).lead()
     assert inner.is_dir()
     (result,) = (each for each in said if "duration_s" in each)
     assert (result["status"], result["diff"]) == ("changed", f"+ {outer}\n+ {inner}")
@@ -246,7 +250,7 @@ def test_when_nobody_hears_it_any_more_the_command_goes(place: Path, state: Path
         assert agent.process.stdout
         agent.process.stdout.close()
         (place / "fifo").write_text("\n")
-        assert agent.process.wait(timeout=30) == 1
+        assert agent.process.wait(timeout=30) == program.GONE
     assert_gone(int((place / "pid").read_text()))
 
 

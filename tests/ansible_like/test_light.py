@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from ansible_like.agent import light, main
+from ansible_like.agent import light
+from ansible_like.agent.values import json_line
 
 REAL_AND_LIGHT = pytest.mark.parametrize("module", ["real", light], ids=["real", "light"])
 
@@ -102,6 +103,6 @@ def _json(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
 @pytest.mark.usefixtures("_json")
 def test_a_line_of_json_is_json() -> None:
-    line = main.json_line(VALUES)
+    line = json_line(VALUES)
     assert json.loads(line) == VALUES
     assert line.count(b"\n") == 1
