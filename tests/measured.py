@@ -28,6 +28,7 @@ sys.path.insert(0, {folder!r})
 import coverage
 del sys.path[0]
 counted = coverage.Coverage({folder!r} + "/lines/all", True, include="*/ansible_like/*", config_file=False)
+counted.set_option("run:patch", ["_exit", "execv"])  # for its children, until they are programs
 counted.start()
 try:
     exec(sys.argv[1], {{"__name__": "__main__"}})
