@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import coverage
+from coverage.exceptions import CoverageException
 
 FOLDER = os.environ.get("DRYDOCK_MEASURED", "")
 """Where the lines are counted; empty: they are not."""
@@ -81,8 +82,11 @@ def main(arguments: list[str]) -> int:
         done = subprocess.run(tests, env=environment, check=False)
         if done.returncode:
             return done.returncode
-        for cut in (path for path in Path(folder, "lines").iterdir() if not path.stat().st_size):
-            cut.unlink()  # of an agent that a test killed
+        for path in Path(folder, "lines").iterdir():
+            try:
+                coverage.CoverageData(str(path)).read()
+            except CoverageException:
+                path.unlink()  # of an agent that a test killed
         subprocess.run([*counted, "combine", "--quiet"], env=environment, check=True)
         return subprocess.run([*counted, "report"], env=environment, check=False).returncode
 
