@@ -13,9 +13,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import coverage
-from coverage.exceptions import CoverageException
-
 FOLDER = os.environ.get("DRYDOCK_MEASURED", "")
 """Where the lines are counted; empty: they are not."""
 PYTHON = """\
@@ -50,6 +47,8 @@ def sshd_config() -> str:
 
 def furnish(folder: Path, place: str, python: str) -> None:
     """Lay out in ``folder``, which the host knows as ``place``, a bin/python3 that counts."""
+    import coverage
+
     (folder / "bin").mkdir(parents=True)
     shutil.copytree(Path(coverage.__file__).parent, folder / "coverage")
     (folder / "agent.py").write_text(AGENT.format(folder=place))
@@ -72,6 +71,22 @@ def collect_node(root: Path) -> None:
         shutil.copytree(root / "opt/measured/lines", f"{FOLDER}/lines", dirs_exist_ok=True)
 
 
+def drop_torn(lines: Path) -> None:
+    """Remove what agents that a test killed had written only in part."""
+    import coverage
+    from coverage.exceptions import CoverageException
+
+    for path in lines.iterdir():
+        try:
+            data = coverage.CoverageData(str(path))
+            data.read()
+            whole = bool(data.measured_files())
+        except CoverageException:
+            whole = False
+        if not whole:
+            path.unlink()
+
+
 def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="measured-") as folder:
         Path(folder).chmod(0o755)
@@ -82,11 +97,7 @@ def main(arguments: list[str]) -> int:
         done = subprocess.run(tests, env=environment, check=False)
         if done.returncode:
             return done.returncode
-        for path in Path(folder, "lines").iterdir():
-            try:
-                coverage.CoverageData(str(path)).read()
-            except CoverageException:
-                path.unlink()  # of an agent that a test killed
+        drop_torn(Path(folder, "lines"))
         subprocess.run([*counted, "combine", "--quiet"], env=environment, check=True)
         return subprocess.run([*counted, "report"], env=environment, check=False).returncode
 
