@@ -87,6 +87,40 @@ class Package:
 
 
 @dataclass(frozen=True)
+class Repository:
+    """A Debian source of packages, trusted by its ``key`` (armored or binary) alone, its lists fetched.
+
+    A suite that ends with ``/`` is a folder of packages and has no components.
+    """
+
+    name: str
+    uris: tuple[str, ...]
+    suites: tuple[str, ...]
+    components: tuple[str, ...]
+    key: str | bytes = field(repr=False)
+    architectures: tuple[str, ...] = ()
+    lock_timeout_s: int = 600
+
+    @property
+    def path(self) -> str:
+        return f"/etc/apt/sources.list.d/{self.name}.sources"
+
+    @property
+    def key_data(self) -> bytes:
+        return self.key.encode() if isinstance(self.key, str) else self.key
+
+    @property
+    def key_path(self) -> str:
+        # apt tells the two forms by their names
+        kind = "asc" if self.key_data.startswith(b"-----") else "gpg"
+        return f"/etc/apt/keyrings/{self.name}.{kind}"
+
+    @property
+    def title(self) -> str:
+        return f"repository {self.name}"
+
+
+@dataclass(frozen=True)
 class Group:
     """A system group that exists."""
 
@@ -334,6 +368,7 @@ Operation = Union[  # noqa: UP007 - evaluated, and Python 3.8 has no X | Y
     Absent,
     Link,
     Package,
+    Repository,
     Group,
     User,
     Sysctl,
@@ -357,6 +392,7 @@ KINDS: dict[str, type[Any]] = {
         Absent,
         Link,
         Package,
+        Repository,
         Group,
         User,
         Sysctl,

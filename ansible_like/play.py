@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from ansible_like.connection import Target
 from ansible_like.operations import KINDS, Command, Operation, Service, names_of, references_of
-from ansible_like.runner import problems_of
+from ansible_like.problems import Problem, over_hosts, problems_of
 
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)
@@ -100,24 +100,12 @@ class Rollout:
     max_failures: int
 
 
-@dataclass(frozen=True)
-class Fault:
-    """One thing that is wrong in a play: where, what, and the way out."""
-
-    where: str
-    what: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}\n    → {self.remedy}"
-
-
 class PlayRefused(Exception):  # noqa: N818 - named for what happened, as in result.py
-    """The play can't be used as it is written; carries every fault."""
+    """The play can't be used as it is written; carries every problem."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
-        self.faults = tuple(faults)
-        super().__init__("\n".join(map(str, self.faults)))
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
 
 
 def compile_play(
@@ -128,26 +116,18 @@ def compile_play(
     With ``tags``, only roles that carry one of them, and what these depend on by ``after`` or by a reference
     to an operation. Raises PlayRefused with everything that is wrong.
     """
-    faults = [*faults_of(play), *_wrong_tags(play, tags), *_wrong_limits(hosts, limit)]
-    if faults:
-        raise PlayRefused(faults)
+    problems = [*_problems_of_play(play), *_wrong_tags(play, tags), *_wrong_limits(hosts, limit)]
+    if problems:
+        raise PlayRefused(problems)
     chosen = [host for host in hosts if not limit or any(_matches(host, pattern) for pattern in limit)]
-    problems: dict[tuple[str, str], list[str]] = {}
+    found: list[tuple[str, Problem]] = []
     compiled: dict[Target, Sequence[Operation]] = {}
     for host in chosen:
-        found: list[tuple[str, str]] = []
-        compiled[host.target] = _operations(play, host, tags, found)
-        if not found:
-            found += [("operations", problem) for problem in problems_of(compiled[host.target])]
-        for problem in found:
-            problems.setdefault(problem, []).append(host.name)
-    if problems:
-        raise PlayRefused(
-            [
-                Fault(where, f"{what} (on {names[0]}{_and_more(len(names) - 1)})", "Correct it in the play.")
-                for (where, what), names in problems.items()
-            ]
-        )
+        of_host: list[Problem] = []
+        compiled[host.target] = _operations(play, host, tags, of_host)
+        found += [(host.name, problem) for problem in of_host or problems_of(compiled[host.target])]
+    if found:
+        raise PlayRefused(over_hosts(found))
     targets = list(compiled)
     batches: list[Batch] = []
     for size in _sizes(play.serial, len(targets)):
@@ -159,42 +139,46 @@ def compile_play(
     )
 
 
-def faults_of(play: Play[Any]) -> list[Fault]:
+def _problems_of_play(play: Play[Any]) -> list[Problem]:
     """What is wrong in a play, whatever its hosts."""
     roles, handlers = [role.name for role in play.roles], [handler.name for handler in play.handlers]
-    faults = [
-        Fault(f"{kind} {name}", "stands there twice", "Give each its own name.")
+    problems = [
+        Problem(f"{kind} {name}", "stands there twice", "Give each its own name.")
         for kind, names in (("role", roles), ("handler", handlers))
         for name in dict.fromkeys(name for name in names if names.count(name) > 1)
     ]
     if not roles:
-        faults.append(Fault("roles", "the play has none", "Give it at least one Role."))
+        problems.append(Problem("roles", "the play has none", "Give it at least one Role."))
     for role in play.roles:
         for field, known in (("tags", None), ("after", roles), ("notify", handlers)):
             names = getattr(role, field)
             if isinstance(names, str):
-                faults.append(
-                    Fault(f"role {role.name}: {field}", "is one text", f"Write ({names!r},), with the comma.")
+                problems.append(
+                    Problem(
+                        f"role {role.name}: {field}", "is one text", f"Write ({names!r},), with the comma."
+                    )
                 )
             elif known is not None:
-                faults += [_unknown(f"role {role.name}: {field}", n, known) for n in names if n not in known]
+                problems += [
+                    _unknown(f"role {role.name}: {field}", n, known) for n in names if n not in known
+                ]
     notified = {name for role in play.roles for name in role.notify}
-    faults += [
-        Fault(f"handler {name}", "no role notifies it", "Name it in a role's `notify`, or remove it.")
+    problems += [
+        Problem(f"handler {name}", "no role notifies it", "Name it in a role's `notify`, or remove it.")
         for name in handlers
         if name not in notified
     ]
-    return [*faults, *_cycles(play.roles), *_wrong_numbers(play)]
+    return [*problems, *_cycles(play.roles), *_wrong_numbers(play)]
 
 
-def _wrong_numbers(play: Play[Any]) -> Iterator[Fault]:
+def _wrong_numbers(play: Play[Any]) -> Iterator[Problem]:
     for size in play.serial if isinstance(play.serial, tuple) else (play.serial,):
         if not _is_share(size, 1):
-            yield Fault("serial", f"{size!r} is no size of a batch", "Give e.g. (1, Percent(25)).")
+            yield Problem("serial", f"{size!r} is no size of a batch", "Give e.g. (1, Percent(25)).")
     if not isinstance(play.serial, tuple):
-        yield Fault("serial", f"{play.serial!r} is no tuple", f"Write ({play.serial!r},), with the comma.")
+        yield Problem("serial", f"{play.serial!r} is no tuple", f"Write ({play.serial!r},), with the comma.")
     if not _is_share(play.max_failures, 0):
-        yield Fault(
+        yield Problem(
             "max_failures", f"{play.max_failures!r} is no number of hosts", "Give e.g. 1 or Percent(10)."
         )
 
@@ -205,7 +189,7 @@ def _is_share(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _cycles(roles: Sequence[Role[Any]]) -> Iterator[Fault]:
+def _cycles(roles: Sequence[Role[Any]]) -> Iterator[Problem]:
     names = {role.name for role in roles}
     graph = {role.name: set(role.after) & names for role in roles if not isinstance(role.after, str)}
     while True:
@@ -213,7 +197,7 @@ def _cycles(roles: Sequence[Role[Any]]) -> Iterator[Fault]:
             graphlib.TopologicalSorter(graph).prepare()
         except graphlib.CycleError as found:
             cycle = found.args[1]
-            yield Fault(
+            yield Problem(
                 f"role {cycle[0]}", f"waits for itself: {' before '.join(cycle)}", "Remove one `after`."
             )
             graph = {name: after - set(cycle) for name, after in graph.items() if name not in cycle}
@@ -221,12 +205,12 @@ def _cycles(roles: Sequence[Role[Any]]) -> Iterator[Fault]:
             return
 
 
-def _wrong_tags(play: Play[Any], tags: Collection[str]) -> list[Fault]:
+def _wrong_tags(play: Play[Any], tags: Collection[str]) -> list[Problem]:
     known = sorted({tag for role in play.roles for tag in role.tags})
     return [_unknown("--tags", tag, known) for tag in tags if tag not in known]
 
 
-def _wrong_limits(hosts: Sequence[Host[Any]], limit: Collection[str]) -> list[Fault]:
+def _wrong_limits(hosts: Sequence[Host[Any]], limit: Collection[str]) -> list[Problem]:
     names = [host.name for host in hosts]
     return [
         _unknown("--limit", pattern, names)
@@ -235,10 +219,10 @@ def _wrong_limits(hosts: Sequence[Host[Any]], limit: Collection[str]) -> list[Fa
     ]
 
 
-def _unknown(where: str, name: str, known: Sequence[str]) -> Fault:
+def _unknown(where: str, name: str, known: Sequence[str]) -> Problem:
     near = difflib.get_close_matches(name, known, n=1)
     shown = ", ".join(known[:10]) + (", …" if len(known) > 10 else "") or "none"
-    return Fault(
+    return Problem(
         where, f"there is no {name!r}", f"Did you mean {near[0]!r}?" if near else f"There are: {shown}."
     )
 
@@ -248,7 +232,7 @@ def _matches(host: Host[Any], pattern: str) -> bool:
 
 
 def _operations(
-    play: Play[V], host: Host[V], tags: Collection[str], found: list[tuple[str, str]]
+    play: Play[V], host: Host[V], tags: Collection[str], found: list[Problem]
 ) -> tuple[Operation, ...]:
     """The operations of one host in order; what is wrong with them goes to ``found``."""
     roles = _ordered(play.roles)
@@ -263,15 +247,22 @@ def _operations(
     return tuple(operations)
 
 
-def _given(role: Role[V], host: Host[V], found: list[tuple[str, str]]) -> tuple[Operation, ...]:
+def _given(role: Role[V], host: Host[V], found: list[Problem]) -> tuple[Operation, ...]:
     try:
         given = tuple(role.operations(host) if callable(role.operations) else role.operations)
+    except PlayRefused as refusal:
+        found += refusal.problems
+        return ()
     except Exception as error:  # noqa: BLE001 - the play's own code, which may raise anything
         at = traceback.extract_tb(error.__traceback__)[-1]
-        found.append((f"role {role.name}", f"{type(error).__name__}: {error} ({at.filename}:{at.lineno})"))
+        what = f"{type(error).__name__}: {error} ({at.filename}:{at.lineno})"
+        found.append(Problem(f"role {role.name}", what, "Correct it in the play."))
         return ()
     strange = [each for each in given if type(each) not in KINDS.values()]
-    found += [(f"role {role.name}", f"{type(each).__name__} is no operation") for each in strange]
+    found += [
+        Problem(f"role {role.name}", f"{type(each).__name__} is no operation", "Give operations.")
+        for each in strange
+    ]
     return () if strange else given
 
 
@@ -323,7 +314,3 @@ def _sizes(serial: Sequence[int | Percent], total: int) -> Iterator[int]:
         count = min(left, max(1, size.of(total)) if isinstance(size, Percent) else size)
         yield count
         left, at = left - count, at + 1
-
-
-def _and_more(count: int) -> str:
-    return f" and {count} more" if count else ""

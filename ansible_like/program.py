@@ -12,6 +12,7 @@ from typing import Any, Final
 
 HERE: Final = Path(__file__).parent
 START: Final = "ansible_like.agent.start"
+START_FILE: Final = "ansible_like/agent/start.py"  # in tracebacks
 
 TOO_OLD: Final = 76
 GONE: Final = 75
@@ -39,7 +40,7 @@ try:
  m=marshal.loads(c)
 except Exception:m=None
 n={{"__name__":"start"}}
-exec(marshal.loads(m["{START}"])if m else zlib.decompress(p),n)
+exec(marshal.loads(m["{START}"])if m else compile(zlib.decompress(p),"{START_FILE}","exec"),n)
 n["run"](m or n["install"](n["SOURCES"],k,s,not d["check"]),d)
 """
 
@@ -63,7 +64,7 @@ def _sources() -> bytes:
         ".".join(path.relative_to(HERE.parent).with_suffix("").parts): path.read_text(encoding="utf-8")
         for path in paths
     }
-    start = (HERE / "agent/start.py").read_text(encoding="utf-8")
+    start = (HERE.parent / START_FILE).read_text(encoding="utf-8")
     return f"{start}\nSOURCES = {sources!r}\n".encode()
 
 

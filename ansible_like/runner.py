@@ -14,7 +14,8 @@ from ansible_like import program
 from ansible_like.connection import Connection, Start, Target, sudo_refused
 from ansible_like.jumps import Jumps
 from ansible_like.lean import paramiko
-from ansible_like.operations import Command, Operation, Reboot, digest, encode, names_of, references_of
+from ansible_like.operations import Operation, Reboot, digest, encode
+from ansible_like.problems import Problem, over_hosts, problems_of
 from ansible_like.result import (
     AuthenticationRefused,
     BadPlay,
@@ -300,27 +301,12 @@ def _rest_of_stderr(channel: paramiko.Channel) -> str:
 def _refuse_bad_plays(hosts: Mapping[Target, Sequence[Operation]]) -> None:
     """Raise BadPlay with everything that is wrong in what was written, over all hosts."""
     names = [target.name for target in hosts]
-    problems = [f"two hosts are called {name}" for name in sorted({n for n in names if names.count(n) > 1})]
-    for target, operations in hosts.items():
-        problems += [f"{target.name}: {problem}" for problem in problems_of(operations)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    problems = [
+        *(Problem(name, "is the name of two hosts", "Give each its own.") for name in twice),
+        *over_hosts((host.name, problem) for host in hosts for problem in problems_of(hosts[host])),
+    ]
     if problems:
         who = names[0] if len(names) == 1 else f"{len(names)} hosts"
-        raise BadPlay(who, "\n      ".join(["the desired state can't be used:", *problems]), "correct it")
-
-
-def problems_of(operations: Sequence[Operation]) -> Iterator[str]:
-    """What is wrong in the desired state of one host."""
-    earlier: set[str] = set()
-    titles: set[str] = set()
-    for operation in operations:
-        path = getattr(operation, "path", None)
-        if path is not None and not path.startswith("/"):
-            yield f"{operation.title}: {path!r} is not an absolute path"
-        if operation.title in titles:
-            name = " (give each a name)" if isinstance(operation, Command) else ""
-            yield f"{operation.title} stands there twice{name}"
-        for reference in references_of(operation):
-            if reference not in earlier:
-                yield f"{operation.title}: no earlier operation is called {reference!r}"
-        titles.add(operation.title)
-        earlier.update(names_of(operation))
+        told = [line.replace("\n", "\n      ") for line in map(str, problems)]
+        raise BadPlay(who, "\n      ".join(["the desired state can't be used:", *told]), "correct it")

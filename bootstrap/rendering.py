@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-import jinja2
+from ansible_like import template
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 
@@ -29,15 +29,8 @@ def environment_value(value: str) -> str:
     return f'"{value}"'
 
 
-_ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(TEMPLATES),
-    undefined=jinja2.StrictUndefined,
-    autoescape=False,  # noqa: S701 - unit files and shell, not HTML; each value is quoted by a filter
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
-_ENVIRONMENT.filters |= {
+_TEMPLATES = template.environment(TEMPLATES)
+_TEMPLATES.filters |= {
     "systemd_words": systemd_words,
     "environment_value": environment_value,
     "shell": shlex.quote,
@@ -48,9 +41,9 @@ def render(remote_path: str, **values: object) -> str:
     """The text of the file that becomes ``remote_path``.
 
     Reads ``templates/<remote_path>.j2``, or ``templates/<remote_path>`` as it stands where there is no
-    such template. Raises jinja2.UndefinedError when the template names a value that was not given.
+    such template. Raises PlayRefused when the template names a value that was not given.
     """
     name = remote_path.removeprefix("/")
     if (TEMPLATES / f"{name}.j2").is_file():
-        return _ENVIRONMENT.get_template(f"{name}.j2").render(**values)
+        return template.render(_TEMPLATES, f"{name}.j2", values)
     return (TEMPLATES / name).read_text()

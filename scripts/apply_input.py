@@ -33,7 +33,7 @@ def compiled(
                 if not problems:
                     return rollout
         except PlayRefused as refused:
-            problems += [Problem(fault.where, fault.what, fault.remedy) for fault in refused.faults]
+            problems += [Problem(each.where, each.what, each.remedy) for each in refused.problems]
     raise BadInput(problems)
 
 

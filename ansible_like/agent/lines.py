@@ -67,7 +67,7 @@ def read_key(op: AuthorizedKey) -> KeyFacts:
 
 
 def plan_key(op: AuthorizedKey, facts: KeyFacts) -> Plan:
-    key = _identity(op.key)
+    key = identity(op.key)
     if key is None:
         raise Refused("it is not a line of authorized_keys: options, type, key, comment")
     if facts.home is None:
@@ -80,7 +80,7 @@ def plan_key(op: AuthorizedKey, facts: KeyFacts) -> Plan:
             raise Refused(f"{place} is a {found.kind}, not a {kind}: remove it")
     lines, ended = _lines(facts.file.content)
     blob = key[1]
-    places = [index for index, line in enumerate(lines) if (_identity(line) or ("", ""))[1] == blob]
+    places = [index for index, line in enumerate(lines) if (identity(line) or ("", ""))[1] == blob]
     if not op.present:
         if not places:
             return nothing("no such key")
@@ -97,7 +97,7 @@ def plan_key(op: AuthorizedKey, facts: KeyFacts) -> Plan:
     elif (facts.folder.mode, facts.folder.owner) != (0o700, op.user):
         actions.append(SetAttributes(folder, 0o700, op.user, facts.group))
         diffs.append(f"± mode and owner of {folder}")
-    if [_identity(lines[place]) for place in places] != [key]:
+    if [identity(lines[place]) for place in places] != [key]:
         content = _edited(lines, ended, places, op.key.strip())
         actions.append(WriteFile(path, content, 0o600, op.user, facts.group))
         diffs += [*("- " + lines[place] for place in places), f"+ {op.key.strip()}"]
@@ -109,7 +109,7 @@ def plan_key(op: AuthorizedKey, facts: KeyFacts) -> Plan:
     return Plan(tuple(actions), "key, mode or owner", "\n".join(diffs))
 
 
-def _identity(line: str) -> tuple[str, str] | None:
+def identity(line: str) -> tuple[str, str] | None:
     """Options and key of a line; None where it has none. Quoted options may look like keys, so they wait."""
     bare = re.sub(QUOTED, lambda quoted: "_" * len(quoted.group()), line)
     found = re.search(KEY, bare)

@@ -26,7 +26,10 @@ _ModuleSpec: Any = type(sys.__spec__)  # to import it would cost a millisecond
 
 def install(sources: Mapping[str, str], key: bytes, state: str, keep: bool) -> dict[str, bytes]:
     """Compile the modules; where ``keep`` holds and the host lets us, leave them under ``state``, sealed."""
-    codes = {name: marshal.dumps(compile(source, name, "exec")) for name, source in sources.items()}
+    codes = {
+        name: marshal.dumps(compile(source, f"{name.replace('.', '/')}.py", "exec"))
+        for name, source in sources.items()
+    }
     if keep:
         try:  # noqa: SIM105 - contextlib is slow to load
             _keep(marshal.dumps(codes), key, state)

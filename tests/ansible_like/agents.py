@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_like import program
 from ansible_like.operations import Operation, encode
+from tests import measured
 
 _CANDIDATES = (
     *(str(path) for path in (Path.home() / ".pyenv/versions").glob("3.8.*/bin/python3.8")),
@@ -49,7 +50,7 @@ class Agent:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "PATH": measured.path(), **(environment or {})},
         )
         assert self.process.stdin
         self.process.stdin.write(program.payload(desired, secret.encode()))

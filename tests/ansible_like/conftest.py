@@ -16,6 +16,7 @@ import pytest
 
 from ansible_like.connection import Target
 from ansible_like.result import Event
+from tests import measured
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 CONFIG = """\
@@ -101,7 +102,9 @@ class serve:  # noqa: N801 - used as a function
         if getpass.getuser() == "root":
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         config = folder / "config"
-        config.write_text(CONFIG.format(folder=folder, port=port) + self._more_config)
+        config.write_text(
+            CONFIG.format(folder=folder, port=port) + measured.sshd_config() + self._more_config
+        )
         assert SSHD
         command = [SSHD, "-D", "-e", "-f", str(config)]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import fcntl
 import grp
 import http.server
 import os
@@ -13,23 +15,31 @@ import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from ansible_like import program
+from ansible_like.agent import journal, main
+from ansible_like.agent.values import MakeDirectory, Plan
 from ansible_like.operations import (
     Absent,
+    AuthorizedKey,
     Command,
     Directory,
     File,
+    Group,
     LineInFile,
     Link,
     Operation,
     Package,
+    Sysctl,
+    User,
     WaitFor,
+    encode,
 )
 from tests.ansible_like.agents import OLDEST, Agent
+from tests.ansible_like.test_operations import KEY
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 MY_GROUP = grp.getgrgid(os.getgid()).gr_name
@@ -150,7 +160,98 @@ def test_a_file_without_its_directory_or_owner_fails_and_leaves_nothing(
     assert "No such file or directory" in result["stdout_tail"]
     (result,) = converge((File(str(place / "a"), "x", owner="no-such-user", group=MY_GROUP),))
     assert result["stdout_tail"] == "no user 'no-such-user' on this host"
+    (result,) = converge((File(str(place / "a"), "x", owner=ME, group="no-such-group"),))
+    assert result["stdout_tail"] == "no group 'no-such-group' on this host"
     assert list(place.iterdir()) == []
+
+
+def test_only_a_mode_that_differs_is_set(converge: Converge, place: Path) -> None:
+    converge((own_file(place / "a", "x"),))
+    before = (place / "a").stat()
+    (result,) = converge((own_file(place / "a", "x", mode=0o600),))
+    assert (result["status"], result["why"]) == ("changed", "mode or owner")
+    after = (place / "a").stat()
+    assert stat.S_IMODE(after.st_mode) == 0o600
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_path_that_the_kernel_refuses_fails_its_step(converge: Converge) -> None:
+    (result,) = converge((Absent("/" + "a" * 300),))
+    assert result["status"] == "failed"
+    assert "can't be read or written: [Errno 36] File name too long" in result["why"]
+
+
+def test_a_guard_that_is_not_there_says_that_nothing_is_done(converge: Converge, place: Path) -> None:
+    guarded = Command(("touch", str(place / "made")), unless=("no-such-program",))
+    assert statuses(converge((guarded,))) == ["changed"]
+    assert (place / "made").exists()
+
+
+def test_a_fault_of_the_agent_names_its_file_and_line(place: Path, state: Path) -> None:
+    faulty = own_file(place / "a", "", mode="rw")  # what BadPlay would refuse on the controller
+    for _ in ("just compiled", "kept compiled"):
+        with Agent((faulty,), state) as agent:
+            assert agent.process.stderr
+            trace = agent.process.stderr.read().decode()
+        for module in ("start", "main"):
+            assert f'File "ansible_like/agent/{module}.py", line ' in trace
+
+
+def test_facts_that_a_plan_brings_to_light_are_planned_once_more(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as a RAID does, whose filesystem is known only once its disks are assembled
+    inner, outer = place / "outer/inner", place / "outer"
+
+    def plan(op: File, there: bool) -> Plan:
+        make = MakeDirectory(str(inner if there else outer), 0o755, ME, MY_GROUP)
+        return Plan((make,), "new", f"+ {make.path}", again=not there)
+
+    monkeypatch.setitem(main.HANDLERS, File, main.Handler(lambda _: outer.exists(), plan))
+    said: list[dict[str, Any]] = []
+    channel = main.Channel([])
+    monkeypatch.setattr(channel, "say", lambda **event: said.append(event))
+    (place / "state").mkdir()
+    step = own_file(inner, "")
+    history = journal.Journal(str(place / "state"), [encode(step)], "who", "purpose")
+    main.Convergence([step], history, channel, check=False).lead()
+    assert inner.is_dir()
+    (result,) = (each for each in said if "duration_s" in each)
+    assert (result["status"], result["diff"]) == ("changed", f"+ {outer}\n+ {inner}")
+
+
+def test_what_this_machine_has_is_read_and_left(converge: Converge, place: Path) -> None:
+    me = pwd.getpwnam(ME)
+    settings = {
+        "kernel.ostype": "Linux",
+        "kernel/pid_max": Path("/proc/sys/kernel/pid_max").read_text().strip(),
+    }
+    operations = (
+        Group(MY_GROUP),
+        User(ME, me.pw_dir, me.pw_shell, groups=(MY_GROUP,)),
+        Sysctl(settings, str(place / "sysctl.conf")),
+        AuthorizedKey("no-such-user", KEY, present=False),
+    )
+    *there, sysctl, key = converge(operations, check=True)
+    assert statuses(there) == ["ok", "ok"]
+    # only the file is missing, and the kernel has these values already
+    assert [line for line in sysctl["diff"].splitlines() if line.startswith(("- ", "+ "))] == []
+    assert "+kernel.ostype = Linux" in sysctl["diff"]
+    assert key["why"].startswith("known only when the steps before are done (no user 'no-such-user'")
+    (missing,) = converge((Sysctl({"kernel.no_such": "1"}, str(place / "sysctl.conf")),), check=True)
+    assert missing["why"].startswith("kernel.no_such: the kernel has no such key")
+
+
+def test_when_nobody_hears_it_any_more_the_command_goes(place: Path, state: Path) -> None:
+    os.mkfifo(place / "fifo")
+    script = f"echo $$ > {place}/pid; echo PROGRESS up; read x < {place}/fifo; echo PROGRESS on; sleep 1000"
+    with Agent((Command(script, progress=True, name="endless"),), state) as agent:
+        agent.until(progress="up")
+        assert agent.process.stdout
+        agent.process.stdout.close()
+        (place / "fifo").write_text("\n")
+        assert agent.process.wait(timeout=30) == program.GONE
+    assert_gone(int((place / "pid").read_text()))
 
 
 def test_progress_comes_line_by_line_while_the_command_runs(place: Path, state: Path) -> None:
@@ -287,6 +388,25 @@ def test_a_second_run_is_told_who_holds_the_host(place: Path, state: Path) -> No
         assert statuses(third.results()) == ["changed"]
 
 
+def test_a_run_waits_for_the_one_before_it(place: Path, state: Path) -> None:
+    state.mkdir()
+    with (state / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with Agent((own_file(place / "a", ""),), state, lock_wait_s=60) as agent:
+            while str(state / "lock") not in opened_by(agent.process.pid):
+                assert agent.process.poll() is None
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            assert statuses(agent.results()) == ["changed"]
+
+
+def opened_by(pid: int) -> set[str]:
+    paths = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            paths.add(str(descriptor.readlink()))
+    return paths
+
+
 def test_a_change_whose_consequence_failed_is_still_to_be_acted_on(place: Path, state: Path) -> None:
     conf = own_file(place / "conf", "v1\n")
     act = Command(f"test -e {place}/ready", when_changed=(str(place / "conf"),), name="act")
@@ -392,10 +512,14 @@ def test_who_is_not_on_the_host_runs_nothing(converge: Converge) -> None:
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
-    """Answers with the status that its path names, and counts nothing."""
+    """Answers with the statuses that its path names, one after the other; the last one repeats."""
+
+    asked: ClassVar[collections.Counter[str]] = collections.Counter()
 
     def do_GET(self) -> None:
-        self.send_response(int(self.path.partition("?")[0].strip("/")))
+        statuses = self.path.partition("?")[0].strip("/").split("-")
+        self.send_response(int(statuses[min(self.asked[self.path], len(statuses) - 1)]))
+        self.asked[self.path] += 1
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
@@ -421,6 +545,32 @@ def test_a_url_that_answers_and_one_that_does_not(converge: Converge, web: str) 
         "no such answer after 0 s; last seen: HTTP status 503 Service Unavailable"
     )
     assert "topsecret" not in str(result)
+
+
+def test_a_wait_ends_as_soon_as_the_answer_is_right(state: Path, web: str) -> None:
+    with Agent((WaitFor(url=f"{web}/503-500-503-200"),), state) as agent:
+        assert statuses(agent.results()) == ["ok"]
+    assert Answers.asked["/503-500-503-200"] == 4
+
+
+def test_what_answers_without_http_is_told_as_such(converge: Converge) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    with server.accept()[0] as connection:
+                        connection.sendall(b"SSH-2.0-x\r\n")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+            (result,) = converge((WaitFor(url=url, deadline_s=0),))
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+    assert result["stdout_tail"] == "no such answer after 0 s; last seen: no HTTP: BadStatusLine"
 
 
 def test_at_the_deadline_a_wait_says_what_it_saw_last(converge: Converge) -> None:

@@ -300,12 +300,16 @@ def test_everything_wrong_in_a_play_is_told_at_once_and_nothing_is_sent(sshd: Ss
     )
     with pytest.raises(BadPlay) as refusal:
         apply({sshd.target(port=free_port()): operations, sshd.target(sudo=True): ()})
-    assert str(refusal.value).splitlines()[1:-1] == [
-        "      two hosts are called node-0",
-        "      node-0: file relative: 'relative' is not an absolute path",
-        "      node-0: command a stands there twice (give each a name)",
-        "      node-0: service x.service: no earlier operation is called '/no/such'",
+    first, *told, last = str(refusal.value).splitlines()
+    assert first == "2 hosts: the desired state can't be used:"
+    assert told[::2] == [
+        "      node-0: is the name of two hosts",
+        "      file relative: path 'relative' can't be used (on node-0)",
+        "      command a: stands there twice (on node-0)",
+        "      service x.service: no earlier operation is called '/no/such' (on node-0)",
     ]
+    assert told[5] == "          → Give each a name."
+    assert last == "    → correct it"
 
 
 def test_no_hosts_no_work() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import select
 import shutil
@@ -23,12 +24,14 @@ from ansible_like.operations import (
     Directory,
     File,
     Group,
+    InstanceStore,
     KernelModule,
     Limits,
     Mount,
     Operation,
     Package,
     Reboot,
+    Repository,
     Service,
     Sysctl,
     User,
@@ -38,6 +41,7 @@ from ansible_like.result import EngineError, Event, HostResult, StepFailed, Sudo
 from ansible_like.runner import apply
 from rehearsal import image
 from rehearsal.cloud import cgroups
+from tests import measured
 from tests.ansible_like.conftest import make_key
 
 pytestmark = pytest.mark.e2e
@@ -49,6 +53,7 @@ REPOSITORY = "/opt/repository"
 DISK_BYTES = 64 << 20
 REBOOTS = 133  # nspawn's exit code when the node asked to be booted anew
 
+CONTROL = "Version: 1.0\nArchitecture: all\nMaintainer: x <x@x>\nDescription: x\n"
 UNIT = """\
 [Service]
 ExecStart=/bin/sh -c 'cat /etc/app.conf; exec sleep infinity'
@@ -93,6 +98,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         shell("mount", "-t", "overlay", "overlay", "-o", layers, root)
         undo.callback(shell, "umount", "--lazy", root)
         furnish(root, folder)
+        measured.furnish_node(root)
+        undo.callback(measured.collect_node, root)
         (memory / "disk").touch()
         os.truncate(memory / "disk", DISK_BYTES)
         loop = shell("losetup", "--find", "--show", memory / "disk").strip()
@@ -187,6 +194,10 @@ def test_users_groups_and_what_they_own(node: Node) -> None:
         "crew",
     ]
 
+    numbered = File("/var/lib/app/numbered", "", owner="12345", group="12346")
+    assert statuses(node.converge(numbered)) == ["changed"]
+    assert statuses(node.converge(numbered)) == ["ok"]
+
     moved = User("app", "/srv", "/usr/sbin/nologin", groups=("crew", "video"))
     assert statuses(node.converge(moved)) == ["changed"]
     assert node.run("getent passwd app | cut -d: -f6; id -Gn app").split()[0] == "/srv"
@@ -263,6 +274,82 @@ def publish(node: Node, name: str) -> None:
     )
 
 
+@pytest.fixture(scope="module")
+def signed(node: Node, tmp_path_factory: pytest.TempPathFactory) -> tuple[Repository, bytes]:
+    """A repository in the node that a throw-away key signs, in apt's own layout; and a stranger's key."""
+    tmp_path = tmp_path_factory.mktemp("signed")
+    if not shutil.which("gpg"):
+        pytest.skip("needs gpg: apt-get install gnupg")
+    gpg = ("gpg", "--homedir", tmp_path, "--batch", "--yes", "--pinentry-mode=loopback", "--passphrase=")
+    place = "opt/signed_~1"
+    packages = node.root / place / "dists/stable/main/binary-all"
+    packages.mkdir(parents=True)
+    (tmp_path / "DEBIAN").mkdir()
+    (tmp_path / "DEBIAN/control").write_text(f"{CONTROL}Package: from-vendor\n")
+    shell("dpkg-deb", "--build", tmp_path, node.root / place / "from-vendor.deb")
+    data = (node.root / place / "from-vendor.deb").read_bytes()
+    index = f"{CONTROL}Package: from-vendor\nFilename: ./from-vendor.deb\nSize: {len(data)}\n"
+    index += f"SHA256: {hashlib.sha256(data).hexdigest()}\n"
+    (packages / "Packages").write_text(index)
+    listed = f" {hashlib.sha256(index.encode()).hexdigest()} {len(index)} main/binary-all/Packages"
+    release = tmp_path / "Release"
+    release.write_text(f"Suite: stable\nArchitectures: all\nComponents: main\nSHA256:\n{listed}\n")
+    try:
+        for name in ("vendor", "stranger"):
+            shell(*gpg, "--quick-generate-key", name, "ed25519", "sign", "never")
+        signature = packages.parent.parent / "InRelease"
+        shell(*gpg, "--local-user=vendor", "--clearsign", f"--output={signature}", release)
+        armored = shell(*gpg, "--armor", "--export", "vendor")
+        shell(*gpg, f"--output={tmp_path}/stranger.gpg", "--export", "stranger")
+    finally:
+        shell("gpgconf", "--homedir", tmp_path, "--kill", "all")
+    repository = Repository("vendor", (f"file:/{place}",), ("stable",), ("main",), armored)
+    return repository, (tmp_path / "stranger.gpg").read_bytes()
+
+
+def test_a_repository_is_trusted_by_its_own_key_alone(node: Node, signed: tuple[Repository, bytes]) -> None:
+    publish(node, "drydock-sample")  # Package fetches all lists, as no run has yet
+    repository, stranger = signed
+    package = Package(("from-vendor",))
+    assert statuses(node.converge(repository, check=True)) == ["changed"]
+    assert node.run("ls /etc/apt/sources.list.d /etc/apt/keyrings 2>/dev/null || true").count("vendor") == 0
+    first = node.converge(repository)
+    assert first.error is None
+    assert statuses(first) == ["changed"]
+    assert statuses(node.converge(repository)) == ["ok"]
+    assert statuses(node.converge(package)) == ["changed"]
+
+    node.run("rm /var/lib/apt/lists/*stable_InRelease")
+    assert [each.why for each in node.converge(repository).operations] == ["no lists"]
+    assert statuses(node.converge(repository)) == ["ok"]
+
+    # the binary form of the key, under its own name
+    wrong = replace(repository, key=stranger)
+    for _ in range(2):
+        refused = node.converge(wrong)
+        assert isinstance(refused.error, StepFailed)
+        assert "NO_PUBKEY" in str(refused.error)
+    assert node.run("ls /etc/apt/keyrings").split() == ["vendor.asc", "vendor.gpg"]
+    assert statuses(node.converge(repository)) == ["changed"]
+    assert node.run("ls /etc/apt/keyrings").split() == ["vendor.asc"]
+    assert statuses(node.converge(repository)) == ["ok"]
+
+
+def test_a_repository_waits_for_the_lock_and_leaves_the_age_of_all_lists(
+    node: Node, signed: tuple[Repository, bytes]
+) -> None:
+    age = "stat --format=%Y /var/lib/apt/lists"
+    node.run("touch --date=@1700000000 /var/lib/apt/lists")
+    node.run(
+        "systemd-run --quiet --unit=lists-holder python3 -c 'import fcntl,time;"
+        'f=open("/var/lib/apt/lists/lock","w");fcntl.lockf(f,fcntl.LOCK_EX);time.sleep(3)\''
+    )
+    other = replace(signed[0], name="other", lock_timeout_s=60)
+    assert statuses(node.converge(other)) == ["changed"]
+    assert node.run("systemctl is-active lists-holder || true").strip() == "inactive"
+    assert node.run(age).strip() == "1700000000"
+
+
 def test_a_blank_disk_is_made_and_mounted_once(node: Node) -> None:
     mount = Mount("/dev/sdf", "/models", "ext4", "defaults,noatime")
     mark = File("/models/mark", "kept\n")
@@ -274,6 +361,11 @@ def test_a_blank_disk_is_made_and_mounted_once(node: Node) -> None:
     assert node.run("grep -c ' /models ' /etc/fstab").strip() == "1"
     other = node.converge(Mount("/dev/sdf", "/other", "xfs"))
     assert "/dev/sdf holds ext4, not xfs: it is left as it is" in str(other.error)
+    # an instance store of one disk is the same mount
+    store = InstanceStore(("/dev/sdf",), "/models", "ext4")
+    assert statuses(node.converge(store, mark)) == ["ok", "ok"]
+    gone = node.converge(replace(store, devices=("/dev/sdf", "/dev/sdg")))
+    assert "there is no /dev/sdg: has this instance type so many disks?" in str(gone.error)
 
 
 def test_kernel_settings_of_the_node_and_of_the_machine_below_it(node: Node) -> None:
@@ -291,6 +383,17 @@ def test_kernel_settings_of_the_node_and_of_the_machine_below_it(node: Node) -> 
     assert "vm.swappiness" in second.operations[0].why
     strict = node.converge(replace(below, tolerate_missing=False))
     assert "set tolerate_missing" in str(strict.error)
+
+
+def test_a_value_that_the_kernel_refuses(node: Node) -> None:
+    backwards = Sysctl({"net.ipv4.ip_local_port_range": "60999 45000"}, "/etc/sysctl.d/60-wrong.conf")
+    refused = node.converge(backwards)
+    assert "set net.ipv4.ip_local_port_range = 60999 45000" in str(refused.error)
+    assert "Invalid argument" in str(refused.error)
+    tolerated = node.converge(replace(backwards, tolerate_missing=True))
+    assert statuses(tolerated) == ["skipped"]
+    why = "net.ipv4.ip_local_port_range: the kernel refuses 60999 45000 (Invalid argument)"
+    assert tolerated.operations[0].why == why
 
 
 def test_who_may_not_become_root_is_told_so(node: Node) -> None:
@@ -348,6 +451,21 @@ def test_modules_and_limits(node: Node) -> None:
     tolerated = node.converge(replace(missing, tolerate_missing=True))
     assert statuses(tolerated) == ["skipped"]
     assert node.run("ls /etc/modules-load.d").split().count("no_such_module.conf") == 0
+
+
+def test_a_module_that_is_there_and_does_not_load(node: Node) -> None:
+    # in place of a kernel with modules of its own: this one finds all and loads none
+    script = (
+        '#!/bin/sh\n[ "$1" = --dry-run ] && echo insmod x.ko && exit\necho Key was rejected >&2; exit 1\n'
+    )
+    modprobe = File("/usr/local/sbin/modprobe", script, 0o755)
+    module = KernelModule("unsigned_module")
+    refused = node.converge(modprobe, module)
+    assert "modprobe unsigned_module (exit code 1)" in str(refused.error)
+    assert "Key was rejected" in str(refused.error)
+    tolerated = node.converge(replace(module, tolerate_missing=True), Absent(modprobe.path))
+    assert tolerated.operations[0].why == "modprobe unsigned_module: Key was rejected"
+    assert statuses(tolerated) == ["skipped", "changed"]
 
 
 def test_a_command_as_another_user_is_that_user_in_all_ways(node: Node) -> None:

@@ -23,6 +23,7 @@ from ansible_like.operations import (
     Operation,
     Package,
     Reboot,
+    Repository,
     Service,
     Sysctl,
     User,
@@ -34,6 +35,8 @@ from ansible_like.operations import (
     names_of,
 )
 
+OPENPGP_KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDMEZ\n-----END PGP PUBLIC KEY BLOCK-----\n"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGqm7Vy3EX8sMuTFxgM7BfVcHYhFeZ0pMv3H4uP2aGJb"
 EVERY_KIND: tuple[Operation, ...] = (
     File("/etc/motd", "grüße\n", mode=0o600, secret=True),
     File("/opt/blob", b"\x00\xff"),
@@ -41,6 +44,8 @@ EVERY_KIND: tuple[Operation, ...] = (
     Absent("/etc/old"),
     Link("/opt/current", "/opt/v2"),
     Package(("curl", "xfsprogs=1.2"), lock_timeout_s=5),
+    Repository("vendor", ("https://example.org/debian",), ("stable",), ("main",), OPENPGP_KEY),
+    Repository("flat", ("file:/opt/packages",), ("./",), (), b"\x99\x01", ("amd64",)),
     Group("vllm"),
     User("vllm", "/var/lib/vllm", "/usr/sbin/nologin", groups=("video",)),
     Sysctl({"net.core.somaxconn": "4096"}, tolerate_missing=True),
@@ -51,7 +56,7 @@ EVERY_KIND: tuple[Operation, ...] = (
     Command("cd /tmp && ls", unless="test -e /x", when_changed=("/etc/motd",)),
     WaitFor(port=22, path="/run/x", unit="ssh.service"),
     LineInFile("/etc/environment", "TOKEN=hunter23", replaces="^TOKEN=", secret=True),
-    AuthorizedKey("ubuntu", "ssh-ed25519 AAAAC3Nzblob ada@home"),
+    AuthorizedKey("ubuntu", f"{KEY} ada@home"),
     KernelModule("br_netfilter", tolerate_missing=True),
     Limits("60-x", ("* soft nofile 65536",)),
     Reboot(when_changed=("/etc/motd",), name="for the driver"),
@@ -98,6 +103,8 @@ def test_titles_and_names() -> None:
         "absent /etc/old",
         "link /opt/current",
         "packages curl xfsprogs=1.2",
+        "repository vendor",
+        "repository flat",
         "group vllm",
         "user vllm",
         "sysctl /etc/sysctl.d/60-ansible-like.conf",
@@ -108,7 +115,7 @@ def test_titles_and_names() -> None:
         "command cd /tmp && ls",
         "wait for port 127.0.0.1:22, path /run/x, unit ssh.service",
         "line in /etc/environment: ^TOKEN=",
-        "authorized key of ubuntu: ssh-ed25519 ada@home …C3Nzblob",
+        "authorized key of ubuntu: ssh-ed25519 ada@home …4uP2aGJb",
         "kernel module br_netfilter",
         "limits 60-x",
         "reboot for the driver",

@@ -51,7 +51,7 @@ def titles(rollout: Rollout) -> list[str]:
 def refused(asked: Play[Any], at: Sequence[Host[Any]] = (), **options: Any) -> list[str]:
     with pytest.raises(PlayRefused) as refusal:
         compile_play(asked, at or hosts("h"), **options)
-    return [f"{fault.where}: {fault.what}" for fault in refusal.value.faults]
+    return [f"{problem.where}: {problem.what}" for problem in refusal.value.problems]
 
 
 def test_a_function_of_the_host_gives_each_its_own_operations() -> None:
@@ -181,6 +181,11 @@ def test_everything_wrong_in_a_play_is_told_at_once() -> None:
     ]
 
 
+def test_a_play_without_roles_and_a_size_that_is_no_tuple() -> None:
+    asked = Play("site", NoVariables, (), serial=2)  # type: ignore[arg-type]
+    assert refused(asked) == ["roles: the play has none", "serial: 2 is no tuple"]
+
+
 def test_a_cycle_is_named() -> None:
     roles = [Role[NoVariables](name, (), after=(after,)) for name, after in ("ab", "bc", "ca", "dd")]
     assert sorted(len(fault.split(" before ")) for fault in refused(play(*roles))) == [2, 4]
@@ -197,6 +202,6 @@ def test_what_a_role_gives_is_checked_on_every_host_and_told_once() -> None:
         "role b: str is no operation (on x and 2 more)",
     ]
     assert refused(play(Role("a", (File("relative", ""),)))) == [
-        "operations: file relative: 'relative' is not an absolute path (on h)"
+        "file relative: path 'relative' can't be used (on h)"
     ]
     assert refused(play(Role("a", (), tags=("web",))), tags=["wbe"]) == ["--tags: there is no 'wbe'"]

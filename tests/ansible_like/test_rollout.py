@@ -11,7 +11,7 @@ import pytest
 from ansible_like.connection import Target
 from ansible_like.operations import Command, Operation
 from ansible_like.play import Rollout
-from ansible_like.result import Event, Interrupted, Unreachable
+from ansible_like.result import Event, HostResult, Interrupted, Unreachable
 from ansible_like.rollout import RolloutResult, roll_out
 from tests.ansible_like.conftest import Sshd, free_port
 
@@ -48,7 +48,10 @@ def test_one_unreachable_host_hides_no_other(sshd: Sshd, tmp_path: Path) -> None
 
 
 def test_all_well(sshd: Sshd, tmp_path: Path) -> None:
-    result = rolled_out(tmp_path, [{sshd.target("a"): ()}, {sshd.target("b"): ()}])
+    told: list[HostResult] = []
+    batches: list[dict[Target, Sequence[Operation]]] = [{sshd.target("a"): ()}, {sshd.target("b"): ()}]
+    result = rolled_out(tmp_path, batches, on_result=told.append)
+    assert told == list(result.hosts.values())
     assert (result.failed, result.not_tried, result.exit_code) == ((), (), 0)
 
 

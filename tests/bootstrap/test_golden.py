@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ansible_like.operations import File, Operation, encode
+from ansible_like.problems import problems_of
 from bootstrap.node import node_operations
 from bootstrap.replica import replica_operations
 from tests.bootstrap.cases import API_KEY, CASES, REGION, Case
@@ -56,6 +57,11 @@ def test_node_is_rendered_as_pinned(name: str, rank: int) -> None:
             (directory / path).parent.mkdir(parents=True, exist_ok=True)
             (directory / path).write_text(text)
     assert rendered == written(directory)
+
+
+@pytest.mark.parametrize(("name", "rank"), NODES)
+def test_no_node_asks_for_what_the_engine_refuses(name: str, rank: int) -> None:
+    assert list(problems_of(operations_of(CASES[name], rank))) == []
 
 
 def test_api_key_is_on_the_head_alone_and_for_root_alone() -> None:

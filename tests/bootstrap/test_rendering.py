@@ -4,9 +4,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import jinja2
 import pytest
 
+from ansible_like.play import PlayRefused
 from bootstrap.rendering import TEMPLATES, environment_value, render, systemd_words
 
 AWKWARD = [
@@ -24,7 +24,7 @@ JSON = '{"level": 3, "sizes": [1, 2]}'
 
 
 def test_a_missing_value_is_an_error() -> None:
-    with pytest.raises(jinja2.UndefinedError, match="cluster_cidr"):
+    with pytest.raises(PlayRefused, match="cluster_cidr"):
         render("/etc/nftables.d/drydock.nft", ssh_port=22, api_port=8000)
 
 
