@@ -76,7 +76,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Package:
-    """Debian packages, installed (``name`` or ``name=version``); waits for apt's lock, never kills."""
+    """Debian packages, installed (``name`` or ``name=version``); waits for apt's locks, never kills."""
 
     names: tuple[str, ...]
     lock_timeout_s: int = 600

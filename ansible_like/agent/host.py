@@ -122,6 +122,8 @@ def _run(action: Run, on_line: Callable[[str], None]) -> Completed:
     patient_until = time.monotonic() + action.lock_timeout_s
     tries = 1
     while True:
+        if action.lock_timeout_s:
+            _await_locks(deed, patient_until, action.lock_timeout_s, on_line)
         try:
             done = processes.run(action, progress if action.progress else None, guarded=True)
         except OSError as error:
@@ -144,6 +146,20 @@ def _run(action: Run, on_line: Callable[[str], None]) -> Completed:
         raise ActionFailed(deed, None, f"{ending}\n{done.last_lines}".strip() + _journal(action.unit))
     often = f"tried {tries} times\n" if tries > 1 else ""
     raise ActionFailed(deed, done.exit_code, often + done.last_lines + _journal(action.unit))
+
+
+def _await_locks(deed: str, until: float, timeout_s: float, on_line: Callable[[str], None]) -> None:
+    """Until nobody holds apt's locks, and say who does: apt's own wait is silent, and not for all of them."""
+    from ansible_like.agent import locks  # noqa: PLC0415 - only packages need it
+
+    told = ""
+    while holder := locks.holder():
+        if time.monotonic() >= until:
+            raise ActionFailed(deed, None, f"waited {timeout_s:g} s for {holder}")
+        if holder != told:
+            on_line(f"waits for {holder}")
+            told = holder
+        processes.pause(POLL_S)
 
 
 def _write_file(action: WriteFile) -> None:

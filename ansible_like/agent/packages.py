@@ -24,7 +24,7 @@ class PackageFacts(NamedTuple):
     interrupted: bool
     """A dpkg that was killed has left its work half done."""
     lists_age_s: float | None
-    """None: the package lists were never fetched."""
+    """None: the package lists were never fetched. From the future they are as old: a clock was wrong."""
 
 
 def read(op: Package) -> PackageFacts:
@@ -39,7 +39,7 @@ def read(op: Package) -> PackageFacts:
         has_apt=query.exit_code != 127,
         installed={name: version for name, status, version in rows if status == "installed"},
         interrupted=os.path.isdir(updates) and any(name.isdigit() for name in os.listdir(updates)),
-        lists_age_s=max(0.0, time.time() - os.stat(LISTS).st_mtime) if has_lists else None,
+        lists_age_s=abs(time.time() - os.stat(LISTS).st_mtime) if has_lists else None,
     )
 
 

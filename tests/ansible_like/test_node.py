@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import select
 import shutil
 import signal
@@ -249,16 +250,31 @@ def test_a_unit_that_is_not_there_is_told_as_such(node: Node) -> None:
 def test_a_package_comes_once_and_waits_for_the_lock(node: Node) -> None:
     publish(node, "drydock-sample")
     hold = (
-        "systemd-run --quiet --unit=holder python3 -c 'import fcntl,time;"
-        'f=open("/var/lib/dpkg/lock-frontend","w");fcntl.lockf(f,fcntl.LOCK_EX);time.sleep(3)\''
+        "import fcntl;f=open('/var/lib/dpkg/lock-frontend','w');fcntl.lockf(f,fcntl.LOCK_EX);"
+        "open('/run/held','w').close();open('/run/let-go').read()"
     )
-    node.run(hold)
+    node.run(
+        f'mkfifo /run/let-go && systemd-run --quiet --unit=holder python3 -c "{hold}"'
+        " && timeout 20 sh -c 'until test -e /run/held; do sleep 0.02; done'"
+    )
+    waits: list[str] = []
+
+    def let_go(event: Event) -> None:
+        if event.status == "progress":
+            waits.append(event.detail)
+            node.run("echo > /run/let-go")
+
     package = Package(("drydock-sample",), lock_timeout_s=60)
     assert statuses(node.converge(package, check=True)) == ["changed"]
-    installed = node.converge(package)
-    assert installed.error is None
-    assert statuses(installed) == ["changed"]
-    assert node.run("systemctl is-active holder || true").strip() == "inactive"
+    impatient = node.converge(replace(package, lock_timeout_s=1))
+    assert isinstance(impatient.error, StepFailed)
+    assert "waited 1 s for process " in str(impatient.error)
+    assert statuses(node.converge(package, on_event=let_go)) == ["changed"]
+    (waited,) = waits
+    held = (
+        r"waits for process \d+ \(`/usr/bin/python3 -c import .*…`\), which holds /var/lib/dpkg/lock-frontend"
+    )
+    assert re.fullmatch(held, waited)
     again = node.converge(package)
     assert [operation.why for operation in again.operations] == ["installed: drydock-sample 1.0"]
 
