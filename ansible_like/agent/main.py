@@ -269,8 +269,13 @@ def _locked(state: str, holder: str, wait_s: float, channel: Channel) -> Iterato
                 return
             processes.pause(0.2)
         lock.truncate(0)
-        lock.write(f"{holder}, since {time.strftime(journal.TIME_FORM)}")
-        lock.flush()
+        try:
+            # past the file's own buffer, which would be written once more when it is closed
+            os.write(lock.fileno(), f"{holder}, since {time.strftime(journal.TIME_FORM)}".encode())
+        except OSError as error:
+            channel.say(unusable=f"{state}/lock: {error}")
+            yield False
+            return
         try:
             yield True
         finally:

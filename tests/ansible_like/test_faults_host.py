@@ -6,17 +6,22 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ansible_like.agent import locks
-from ansible_like.operations import Command, LineInFile, Link, Operation, WaitFor
-from ansible_like.result import Event, HostResult
+from ansible_like.operations import Command, File, LineInFile, Link, Operation, WaitFor
+from ansible_like.result import Event, HostResult, StateUnusable, StepFailed
 from ansible_like.runner import apply
+from tests.ansible_like import test_node
 from tests.ansible_like.conftest import Sshd, free_port, serve
 from tests.ansible_like.test_agent import own_file
 from tests.ansible_like.test_connection import copy_keys
+from tests.ansible_like.test_node import Node
+
+node = test_node.node
 
 # before the agent's own program: each look at the clock finds it another day further, or back
 CLOCK = """\
@@ -96,6 +101,35 @@ def test_what_a_power_loss_tore_is_made_whole(sshd: Sshd, place: Path, tmp_path:
     assert (place / "file").read_text() == "whole\n" * 1000
     assert (place / "lines").read_text() == "first=1\nlas\nlast=1\n"
     assert sorted(path.name for path in place.iterdir()) == ["empty", "file", "lines", "link"]
+
+
+@pytest.mark.e2e
+def test_a_disk_that_is_full_keeps_what_was_there(node: Node) -> None:
+    node.run("mkdir /small && mount -t tmpfs -o size=64k tmpfs /small && printf 'a=1\\nb=1\\n' > /small/conf")
+    node.run("head -c 48k /dev/zero > /small/ballast")
+    before = node.run("ls -A /small; cat /small/conf")
+    too_large = File("/small/conf", "x" * 100_000)
+    for operation, deed in (
+        (too_large, "write /small/conf"),
+        (replace(too_large, path="/small/new"), "write /small/new"),
+        (Command("head -c 100000 /dev/zero > /small/new || { rm /small/new; exit 1; }"), "/bin/sh -c"),
+    ):
+        result = node.converge(operation, File("/never", ""))
+        assert isinstance(result.error, StepFailed)
+        assert deed in str(result.error)
+        assert "No space left on device" in str(result.error)
+        assert node.run("ls -A /small; cat /small/conf; test ! -e /never") == before
+    node.run("mount -o remount,size=1m /small")
+    assert [node.converge(too_large).operations[0].status for _ in range(2)] == ["changed", "ok"]
+
+
+@pytest.mark.e2e
+def test_an_engine_s_own_directory_without_room_is_told_and_nothing_is_done(node: Node) -> None:
+    node.run("mkdir /tiny && mount -t tmpfs -o size=4k tmpfs /tiny && head -c 4k /dev/zero > /tiny/ballast")
+    result = node.converge(Command("touch /never"), state_directory="/tiny/state")
+    assert isinstance(result.error, StateUnusable)
+    assert "No space left on device" in str(result.error)
+    assert node.run("cd /tiny; find . -type f | sort; test ! -e /never").split() == ["./ballast", "./state/lock"]
 
 
 def test_who_holds_a_lock_is_found_and_named(tmp_path: Path) -> None:
