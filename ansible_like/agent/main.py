@@ -28,6 +28,7 @@ from ansible_like.agent import (
     users,
 )
 from ansible_like.agent.values import (
+    TAIL_CHARACTERS,
     ActionFailed,
     Completed,
     ControllerGone,
@@ -39,7 +40,6 @@ from ansible_like.agent.values import (
 )
 from ansible_like.operations import Operation, names_of, references_of
 
-TAIL_CHARACTERS = 4000
 MASK = "********"
 SHORTEST_SECRET = 6
 GONE = 75

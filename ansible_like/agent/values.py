@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Union
 
+TAIL_CHARACTERS = 4000
+"""How much of a command's output is told at most, be it in one line."""
+
 
 class Refused(Exception):  # noqa: N818 - a decision, not a fault
     """No plan can be made from these facts: what stands against it and the way out."""
@@ -154,7 +157,7 @@ class Completed(NamedTuple):
     @property
     def last_lines(self) -> str:
         text = self.stderr.strip() or self.stdout.strip()
-        return "\n".join(text.splitlines()[-20:])
+        return "\n".join(text.splitlines()[-20:])[-TAIL_CHARACTERS:]
 
 
 class ActionFailed(Exception):  # noqa: N818 - the counterpart of Refused
