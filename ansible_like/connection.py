@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from tenacity import (
     Retrying,
@@ -25,7 +25,6 @@ from tenacity import (
 )
 
 from ansible_like.elevation import MASK, WITHOUT_PASSWORD, PasswordExchange
-from ansible_like.express import SERVERS, Express
 from ansible_like.jumps import Jumps, Turn
 from ansible_like.lean import paramiko
 from ansible_like.result import (
@@ -39,16 +38,18 @@ from ansible_like.result import (
     Unreachable,
 )
 
+if TYPE_CHECKING:
+    from ansible_like.express import Express
+    from ansible_like.transport import Transport
+
 ATTEMPT_S: Final = 10.0
 KEEPALIVE_S: Final = 15
 SILENCE_S: Final = 60  # how long sent data may stay unacknowledged before the connection counts as dead
 LAST_LINES: Final = 20
 RECEIVE_BYTES: Final = 65536
 WINDOW_BYTES: Final = 8 << 20
-POLL_S: Final = 5.0  # how often an idle connection looks whether a keepalive is due
 # what costs least first: the authenticated cipher needs no second pass for its MAC
 CIPHERS: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes256-ctr")
-KEY_CLASSES: Final = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
 # a library is silent unless its user listens: paramiko would print a traceback for each refused attempt
 logging.getLogger("ansible_like").addHandler(logging.NullHandler())
@@ -100,47 +101,6 @@ class _NotYet(Exception):  # noqa: N818 - a state that passes, not an error
         super().__init__(why)
 
 
-class _AuthHandler(paramiko.auth_handler.AuthHandler):
-    """Asks for the service and shows the key in one go, and ends the connection when that is refused."""
-
-    def _request_auth(self) -> None:
-        super()._request_auth()  # type: ignore[misc] # the stubs leave out what isn't public
-        accepted = paramiko.Message()
-        accepted.add_string("ssh-userauth")
-        accepted.rewind()
-        super()._parse_service_accept(accepted)  # type: ignore[misc]
-
-    def _parse_service_accept(self, m: paramiko.Message) -> None:
-        """The key has gone over already."""
-
-    def _parse_userauth_failure(self, m: paramiko.Message) -> None:
-        # who waits is woken by the connection's end, when the transport has kept the reason; not before
-        answered, self.auth_event = self.auth_event, None
-        super()._parse_userauth_failure(m)  # type: ignore[misc]
-        self.auth_event = answered
-        raise self.transport.get_exception() or paramiko.AuthenticationException("Authentication failed.")
-
-
-class _Transport(paramiko.Transport):
-    """paramiko's, without its pauses: its thread sleeps until there is something to read."""
-
-    _active_check_timeout = POLL_S
-
-    def ask_to_be_let_in(self, user: str, key: paramiko.PKey) -> threading.Event:
-        """Send the key, and don't wait for the answer: the event tells when it has come."""
-        answered = threading.Event()
-        self.auth_handler = _AuthHandler(self)
-        self.auth_handler.auth_publickey(user, key, answered)
-        return answered
-
-    def stop_thread(self) -> None:
-        # closing alone would leave the thread in its read for up to POLL_S
-        if isinstance(self.sock, socket.socket):
-            with contextlib.suppress(OSError):
-                self.sock.shutdown(socket.SHUT_RDWR)
-        super().stop_thread()
-
-
 class Connection:
     """An open connection; use it as a context manager."""
 
@@ -179,7 +139,6 @@ class Connection:
         ``cancelled`` is set; all three for a jump host too, by its name.
         """
         cancelled = cancelled or threading.Event()
-        key = _private_key(target)
         until = time.monotonic() + deadline_s
         own = contextlib.ExitStack()
         jumps = jumps or own.enter_context(Jumps())
@@ -199,7 +158,7 @@ class Connection:
                 if cancelled.is_set():
                     raise _NotYet("the caller ended it")
                 try:
-                    transport, express = _attempt(target, key, jump, until, early)
+                    transport, express = _attempt(target, jump, until, early)
                 except _NotYet as not_yet:
                     early = None if not_yet.express else early
                     raise
@@ -416,15 +375,22 @@ def _without_password(target: Target, words: Sequence[str], sudo: bool) -> Seque
 
 
 def _attempt(
-    target: Target, key: paramiko.PKey, jump: Connection | None, until: float, early: Start | None
+    target: Target, jump: Connection | None, until: float, early: Start | None
 ) -> tuple[paramiko.Transport, Express | None]:
     """One try, from TCP to authentication. Raises _NotYet or HostKeyMismatch."""
     limit_s = max(1.0, min(ATTEMPT_S, until - time.monotonic()))
-    sock = _socket(target, jump, limit_s)
-    transport: _Transport | None = None
+    try:
+        sock = _socket(target, jump, limit_s)
+    finally:
+        # after the connect, so that the host is at work while this loads; a bad key is told in any case
+        from ansible_like.express import SERVERS, Express  # noqa: PLC0415
+        from ansible_like.transport import Transport  # noqa: PLC0415
+
+        key = _private_key(target)
+    transport: Transport | None = None
     express: Express | None = None
     try:
-        transport = _Transport(sock)
+        transport = Transport(sock)
         transport.get_security_options().ciphers = CIPHERS
         transport.set_log_channel("ansible_like.transport")
         _handshake(target, transport, limit_s)
@@ -464,7 +430,7 @@ def _socket(target: Target, jump: Connection | None, limit_s: float) -> socket.s
     return sock
 
 
-def _exchange_keys(transport: _Transport, limit_s: float) -> None:
+def _exchange_keys(transport: Transport, limit_s: float) -> None:
     ended = threading.Event()
     transport.start_client(event=ended)
     if not ended.wait(limit_s):
@@ -475,7 +441,7 @@ def _exchange_keys(transport: _Transport, limit_s: float) -> None:
         raise transport.get_exception() or EOFError("the connection ended when keys were exchanged")
 
 
-def _handshake(target: Target, transport: _Transport, limit_s: float) -> None:
+def _handshake(target: Target, transport: Transport, limit_s: float) -> None:
     """Exchange keys and know the host, before anything of ours is sent. Raises HostKeyMismatch."""
     known = {tuple(line.split()[:2]) for line in target.host_keys}
     offers = transport.get_security_options()
@@ -494,7 +460,7 @@ def _handshake(target: Target, transport: _Transport, limit_s: float) -> None:
         raise _mismatch(target, f"it shows {shown.get_name()} SHA256:{shown.fingerprint.split(':')[-1]}")
 
 
-def _be_let_in(target: Target, transport: _Transport, answered: threading.Event, limit_s: float) -> None:
+def _be_let_in(target: Target, transport: Transport, answered: threading.Event, limit_s: float) -> None:
     if not answered.wait(limit_s):
         raise _NotYet(f"SSH did not say within {limit_s:g} s whether it takes the key of {target.user}")
     if not transport.is_authenticated():
@@ -540,6 +506,8 @@ def _gave_up(target: Target, last: _NotYet, deadline_s: float) -> EngineError:
 
 
 def _private_key(target: Target) -> paramiko.PKey:
+    from ansible_like.transport import KEY_CLASSES  # noqa: PLC0415 - as in _attempt
+
     for kind in KEY_CLASSES:
         with contextlib.suppress(paramiko.SSHException, ValueError, IndexError, UnicodeDecodeError):
             return kind.from_private_key(io.StringIO(target.private_key))

@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import paramiko
-from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
-
-from ansible_like.connection import KEY_CLASSES
+from ansible_like.lean import paramiko
+from ansible_like.transport import KEY_CLASSES
 from cluster.problems import Problem
 
 
@@ -54,7 +52,7 @@ def known_name(address: str, port: int) -> str:
 class KnownHosts:
     """The lines of a known_hosts file, without the keys that it revokes."""
 
-    entries: Sequence[HostKeyEntry]
+    entries: Sequence[paramiko.hostkeys.HostKeyEntry]
 
     def keys_of(self, address: str, port: int) -> tuple[str, ...]:
         """The host keys ("ssh-ed25519 AAAA…") of that place."""
@@ -73,7 +71,7 @@ def read_known_hosts(file: Path) -> tuple[KnownHosts, list[Problem]]:
     except OSError as error:
         what = f"{file} can't be read: {error.strerror}"
         return KnownHosts(()), [Problem("knownHostsFile", what, "Name a file as ~/.ssh/known_hosts is.")]
-    entries: list[HostKeyEntry] = []
+    entries: list[paramiko.hostkeys.HostKeyEntry] = []
     problems: list[Problem] = []
     revoked: set[str] = set()
     for number, line in enumerate(lines, start=1):
@@ -83,8 +81,8 @@ def read_known_hosts(file: Path) -> tuple[KnownHosts, list[Problem]]:
         if not words or words[0].startswith(("#", "@")):
             continue
         try:
-            entry = HostKeyEntry.from_line(" ".join(words), number)
-        except (InvalidHostKey, paramiko.SSHException, ValueError, IndexError):
+            entry = paramiko.hostkeys.HostKeyEntry.from_line(" ".join(words), number)
+        except (paramiko.hostkeys.InvalidHostKey, paramiko.SSHException, ValueError, IndexError):
             problems.append(
                 Problem(f"{file}:{number}", "holds a torn key", "Remove the line, or take it anew.")
             )

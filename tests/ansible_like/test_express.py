@@ -12,7 +12,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from ansible_like import connection as connections
+from ansible_like import express
 from ansible_like.connection import Connection, Start
 from ansible_like.express import EARLY_BYTES
 from ansible_like.operations import Command
@@ -66,13 +66,13 @@ def test_a_server_that_numbers_its_channels_otherwise_is_asked_again_without(
     sshd: Sshd, first_channel: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[bool] = []
-    express = connections.Express  # type: ignore[attr-defined]
+    original = express.Express
 
     def counted(*arguments: object) -> object:
         sent.append(True)
-        return express(*arguments)  # type: ignore[arg-type]
+        return original(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(connections, "Express", counted)
+    monkeypatch.setattr(express, "Express", counted)
     start = Start(("say",), b"hello", sudo=False)
     with other_server(sshd, first_channel) as port:
         target = sshd.target(port=port)
