@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import dataclasses
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Union
 
@@ -35,6 +35,53 @@ class File:
     @property
     def data(self) -> bytes:
         return self.content.encode() if isinstance(self.content, str) else self.content
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A regular file with the content of ``source``, a file of any size here; replaced atomically.
+
+    What arrived of one that was cut off is kept under ``.NAME.ansible_like.part`` beside it, and the next run
+    goes on from there; a full disk is given back at once.
+    """
+
+    path: str
+    source: str
+    mode: int = 0o644
+    owner: str = "root"
+    group: str = "root"
+    size_bytes: int = 0
+    """Of the source, as ``sha256`` too: filled in when a run begins."""
+    sha256: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"upload {self.path}"
+
+
+@dataclass(frozen=True)
+class Download:
+    """A regular file with the content behind an HTTP(S) URL, known by its sha256 (hex); replaced atomically.
+
+    Where the server gives parts of it, over so many ``connections`` at once. What arrived of one that was cut
+    off is kept beside it under ``.NAME.ansible_like.part`` and ``.map``, and the next run goes on from there;
+    a full disk is given back at once. Trouble of the network and of the server (its codes from 500 on, and
+    429) is waited out until ``deadline_s``. Proxies are taken from the host's environment; user, password and
+    query of the URL are secret.
+    """
+
+    url: str = field(repr=False)
+    path: str
+    sha256: str
+    mode: int = 0o644
+    owner: str = "root"
+    group: str = "root"
+    connections: int = 4
+    deadline_s: float = 3600
+
+    @property
+    def title(self) -> str:
+        return f"download {self.path}"
 
 
 @dataclass(frozen=True)
@@ -364,6 +411,8 @@ class Reboot:
 
 Operation = Union[  # noqa: UP007 - evaluated, and Python 3.8 has no X | Y
     File,
+    Upload,
+    Download,
     Directory,
     Absent,
     Link,
@@ -388,6 +437,8 @@ KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
         File,
+        Upload,
+        Download,
         Directory,
         Absent,
         Link,
@@ -429,7 +480,7 @@ def secrets_of(operation: Operation) -> tuple[str, ...]:
     """The texts of it that must not come back from the host."""
     if isinstance(operation, Command):
         return (operation.secret_stdin,) if operation.secret_stdin else ()
-    if isinstance(operation, WaitFor) and operation.url:
+    if isinstance(operation, (WaitFor, Download)) and operation.url:
         rest = operation.url.partition("://")[2]
         user = rest.partition("/")[0].rpartition("@")[0]
         return (user, user.partition(":")[2], rest.partition("?")[2])
@@ -473,12 +524,3 @@ def _decoded(value: Any) -> Any:
     if isinstance(value, dict) and set(value) == {"$base64"}:
         return binascii.a2b_base64(value["$base64"])
     return value
-
-
-def digest(operations: Sequence[Operation]) -> str:
-    """sha256 (hex) over the whole desired state; contents and secrets go in only through the hash."""
-    import hashlib  # noqa: PLC0415 - the agent on the host has no use for it, and would pay for its import
-    import json  # noqa: PLC0415
-
-    wires = [encode(operation) for operation in operations]
-    return hashlib.sha256(json.dumps(wires, sort_keys=True).encode()).hexdigest()

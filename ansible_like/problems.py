@@ -20,6 +20,7 @@ from ansible_like.operations import (
     AuthorizedKey,
     Command,
     Directory,
+    Download,
     File,
     Group,
     InstanceStore,
@@ -34,6 +35,7 @@ from ansible_like.operations import (
     Repository,
     Service,
     Sysctl,
+    Upload,
     User,
     WaitFor,
     names_of,
@@ -41,6 +43,7 @@ from ansible_like.operations import (
 )
 
 HINTS: Final = {kind: typing.get_type_hints(kind) for kind in KINDS.values()}
+MOST_CONNECTIONS: Final = 32
 LONGEST_S: Final = 1_000_000  # the host's poll(2) counts milliseconds in 32 bits
 
 
@@ -197,6 +200,14 @@ RUNS: Final = Rule("deadline_s", lambda value: value > 0, "more than 0 s")
 
 RULES: Final[Mapping[type[Any], tuple[Rule, ...]]] = {
     File: OWNED,
+    Upload: (*OWNED, Rule("source", bool, "the path of a file here")),
+    Download: (
+        *OWNED,
+        Rule("url", _is_url, "a URL with http or https and a host, in ASCII"),
+        Rule("sha256", _matches("[0-9a-f]{64}"), "the content's sha256: 64 digits, 0-9 and a-f"),
+        Rule("connections", lambda count: 1 <= count <= MOST_CONNECTIONS, f"1 to {MOST_CONNECTIONS}"),
+        RUNS,
+    ),
     Directory: OWNED,
     Absent: (PLACE,),
     Link: (PLACE, Rule("target", bool, "what it points to")),

@@ -6,15 +6,17 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Final, NamedTuple
 
 from ansible_like import program
-from ansible_like.connection import Connection, Start, Target, sudo_refused
+from ansible_like.agent.controller import ALIVE
+from ansible_like.connection import KEEPALIVE_S, SILENCE_S, Connection, Start, Target, sudo_refused
 from ansible_like.jumps import Jumps
 from ansible_like.lean import paramiko
-from ansible_like.operations import Operation, Reboot, digest, encode
+from ansible_like.operations import Operation, Reboot, Upload, encode
 from ansible_like.problems import Problem, over_hosts, problems_of
 from ansible_like.result import (
     AuthenticationRefused,
@@ -32,12 +34,14 @@ from ansible_like.result import (
     StepFailed,
     Unreachable,
 )
+from ansible_like.sources import SourceFault, Sources, digest, problems_of_sources
 
 __all__ = ["apply", "digest"]
 
 LOCK_WAIT_S: Final = 10.0  # what the agent of a controller that was killed needs to end its own command
 SILENCE_WAIT_S: Final = 90.0  # what an agent needs that doesn't know yet that its connection is gone
 LOSSES_A_STEP: Final = 3
+RECEIVE_BYTES: Final = 65536
 STDERR_BYTES: Final = 65536
 
 
@@ -59,7 +63,8 @@ def apply(
     the run goes on in the step it was in; after three losses in one step it has failed.
     ``purpose`` is what another run is told while this one holds the host. ``on_event`` is called from the
     hosts' threads, and so is ``on_result`` when a host has come to its end, also after Ctrl-C; what they
-    raise ends all hosts' runs and is raised here.
+    raise ends all hosts' runs and is raised here. While one is at work its host hears nothing from here, and
+    after SILENCE_S counts this machine as gone.
     ``state_directory`` on the host holds the lock and the journal of what was done: by default
     /var/lib/ansible_like, for a user who isn't root ~/.local/state/ansible_like.
     Raises BadPlay before anything is sent when a desired state can't be used; all else is in the results.
@@ -69,7 +74,8 @@ def apply(
         return {}
 
     jumps = Jumps()
-    ways = Ways(check, connect_deadline_s, reconnect_deadline_s, purpose, state_directory, jumps)
+    sources = Sources(operation for operations in hosts.values() for operation in operations)
+    ways = Ways(check, connect_deadline_s, reconnect_deadline_s, purpose, state_directory, jumps, sources)
     runs = [
         _HostRun(target, hosts[target], ways, on_event or (lambda _: None), on_result or (lambda _: None))
         for target in hosts
@@ -83,6 +89,8 @@ def apply(
             for run in runs:
                 run.cancel()
             raise
+        finally:
+            sources.end()
     return {target.name: done[target.name] for target in hosts}
 
 
@@ -95,6 +103,7 @@ class Ways(NamedTuple):
     purpose: str
     state_directory: str | None
     jumps: Jumps
+    sources: Sources
 
 
 class _HostRun:
@@ -117,6 +126,8 @@ class _HostRun:
         self._step = -1
         self._heard = False
         self._ended = False
+        self._sending: Iterator[bytes] | None = None
+        self._arrived_bytes = 0
         self._results: dict[int, OperationResult] = {}
         self._cancelled = threading.Event()
         self._connection: Connection | None = None
@@ -136,7 +147,7 @@ class _HostRun:
         """Lead to the end, over as many connections as it takes. Raises EngineError."""
         deadline_s, lock_wait_s = self._ways.connect_deadline_s, LOCK_WAIT_S
         lost: ConnectionLost | None = None
-        losses = done = 0
+        losses, done = 0, (0, 0)
         while True:
             try:
                 start = self._start(lock_wait_s)
@@ -148,8 +159,8 @@ class _HostRun:
                     self._lead(self._connection, start)
                     return
             except ConnectionLost as error:
-                losses = losses + 1 if len(self._results) == done else 1
-                done, lost = len(self._results), error
+                before, done, lost = done, (len(self._results), self._arrived_bytes), error
+                losses = losses + 1 if done == before else 1
                 reboot = self._reboot()
                 deadline_s = reboot.deadline_s if reboot else self._ways.reconnect_deadline_s
                 if not deadline_s or losses > LOSSES_A_STEP or self._cancelled.is_set():
@@ -189,20 +200,54 @@ class _HostRun:
             "purpose": self._ways.purpose,
             "check": self._ways.check,
             "lock_wait_s": lock_wait_s,
+            "silence_s": SILENCE_S,
             "state_directory": self._ways.state_directory,
             "secrets": [self._target.sudo_password] if self._target.sudo_password else [],
-            "operations": [encode(operation) for operation in self._operations],
+            "operations": [encode(operation) for operation in self._sealed()],
         }
         payload = program.payload(desired, self._target.private_key.encode())
         return Start(program.ARGUMENTS, payload, self._target.sudo)
 
     def _lead(self, connection: Connection, start: Start) -> None:
         """Follow the agent until its last word. Raises EngineError."""
+        self._sending = None
         with connection.started(start) as channel:
-            for line in _lines(channel):
-                self._hear(line)
+            self._follow(channel)
             if not self._ended:
                 raise self._broken(connection, channel)
+
+    def _sealed(self) -> Iterator[Operation]:
+        for operation in self._operations:
+            try:
+                yield self._ways.sources.sealed(operation)
+            except SourceFault as fault:
+                what = f"{operation.title}: {fault}; nothing was sent"
+                raise EngineError(self._target.name, what, "mend it and run again") from fault
+
+    def _follow(self, channel: paramiko.Channel) -> None:
+        """Hear the agent until its channel ends; send what it asks for, else now and then a sign of life."""
+        rest = b""
+        sent_at = time.monotonic()
+        while True:
+            if self._sending and not channel.recv_ready():
+                piece = next(self._sending, b"")
+                if not piece or not _sent(channel, piece):
+                    self._sending = None
+                sent_at = time.monotonic()
+                continue
+            if time.monotonic() - sent_at >= KEEPALIVE_S:
+                _sent(channel, ALIVE)
+                sent_at = time.monotonic()
+            channel.settimeout(KEEPALIVE_S)
+            try:
+                chunk = channel.recv(RECEIVE_BYTES)
+            except TimeoutError:
+                continue
+            if not chunk:
+                return
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                self._hear(line)
 
     def _hear(self, line: bytes) -> None:
         try:
@@ -224,32 +269,59 @@ class _HostRun:
                 f"the engine's own directory there can't be used: {said['unusable']}",
                 "give it to the user who runs the steps, writable for nobody else, with room on its disk",
             )
+        if "silent_s" in said:
+            raise self._silent(said["silent_s"])
         if "end" in said:
             self._ended = True
             return
         index: int = said["index"]
-        is_news = index not in self._results
         if "progress" in said:
             self._tell(index, "progress", said["progress"])
+        elif "need" in said:
+            self._arrived_bytes = said["need"]
+            self._sending = self._content(index, said["need"], said["sha256"])
         elif said["status"] == "started":
             self._step = index
             self._at = (
                 f"step {index + 1} of {len(self._operations)}, {self._operations[index].title}, was running"
             )
-            if is_news:
+            if index not in self._results:
                 self._tell(index, "started")
         else:
-            result = OperationResult(
-                self._operations[index].title,
-                **{name: value for name, value in said.items() if name != "index"},
+            self._take(
+                index,
+                OperationResult(
+                    self._operations[index].title,
+                    **{name: value for name, value in said.items() if name != "index"},
+                ),
             )
-            # what was done before the connection was lost stays told, though it is nothing to do any more
-            if is_news or result.status in ("changed", "failed"):
-                self._results[index] = result
-                self._tell(index, result.status, result.why, result)
-            if result.status == "failed":
-                self._ended = True
-                raise StepFailed(self._target.name, f"{index + 1} of {len(self._operations)}", result)
+
+    def _take(self, index: int, result: OperationResult) -> None:
+        """How a step ended. Raises StepFailed."""
+        # what was done before the connection was lost stays told, though it is nothing to do any more
+        if index not in self._results or result.status in ("changed", "failed"):
+            self._results[index] = result
+            self._tell(index, result.status, result.why, result)
+        if result.status == "failed":
+            self._ended = True
+            raise StepFailed(self._target.name, f"{index + 1} of {len(self._operations)}", result)
+
+    def _content(self, index: int, offset: int, sha256: str) -> Iterator[bytes]:
+        """What the agent is sent of a source. Raises StepFailed: with the channel the agent ends too."""
+        upload = self._operations[index]
+        assert isinstance(upload, Upload)  # noqa: S101 - for the type checker: nothing else needs content
+        try:
+            yield from self._ways.sources.of(upload).answer(offset, sha256)
+        except SourceFault as fault:
+            self._take(index, OperationResult(upload.title, "failed", str(fault)))
+
+    def _silent(self, silence_s: float) -> ConnectionLost:
+        return ConnectionLost(
+            self._target.name,
+            f"its agent heard nothing from this machine for {silence_s:g} s, and ended when {self._at}: "
+            "this machine was suspended or this program stopped, or the network between was gone",
+            "run again: it goes on where it stopped",
+        )
 
     def _tell(
         self, index: int, status: EventStatus, detail: str = "", result: OperationResult | None = None
@@ -283,12 +355,14 @@ class _HostRun:
         )
 
 
-def _lines(channel: paramiko.Channel) -> Iterator[bytes]:
-    """The lines of stdout as they come."""
-    rest = b""
-    while chunk := channel.recv(65536):
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from lines
+def _sent(channel: paramiko.Channel, data: bytes) -> bool:
+    """Send all of it; False when the other side has ended, which is known from what it said last."""
+    channel.settimeout(None)
+    try:
+        channel.sendall(data)
+    except (OSError, EOFError, paramiko.SSHException):
+        return False
+    return True
 
 
 def _rest_of_stderr(channel: paramiko.Channel) -> str:
@@ -304,7 +378,11 @@ def _refuse_bad_plays(hosts: Mapping[Target, Sequence[Operation]]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     problems = [
         *(Problem(name, "is the name of two hosts", "Give each its own.") for name in twice),
-        *over_hosts((host.name, problem) for host in hosts for problem in problems_of(hosts[host])),
+        *over_hosts(
+            (host.name, problem)
+            for host, operations in hosts.items()
+            for problem in (*problems_of(operations), *problems_of_sources(operations))
+        ),
     ]
     if problems:
         who = names[0] if len(names) == 1 else f"{len(names)} hosts"

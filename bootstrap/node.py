@@ -1,6 +1,7 @@
 """What one node becomes, as a list of operations: a pure function of its spec."""
 
-from ansible_like.operations import Operation, digest
+from ansible_like.operations import Operation
+from ansible_like.sources import digest
 from bootstrap.roles.accelerator import accelerator
 from bootstrap.roles.base import base
 from bootstrap.roles.environment import environment

@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from ansible_like.operations import Absent, File, Operation, digest
+from ansible_like.operations import Absent, File, Operation
+from ansible_like.sources import digest
 from bootstrap.rendering import render
 from bootstrap.specs import ReplicaNode, ReplicaSpec
 

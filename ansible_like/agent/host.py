@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible_like.agent import processes
+from ansible_like.agent import controller, processes
 from ansible_like.agent.values import (
     Action,
     ActionFailed,
@@ -24,8 +24,10 @@ from ansible_like.agent.values import (
     AwaitUrl,
     Completed,
     EndBoot,
+    Fetch,
     MakeDirectory,
     MakeLink,
+    Receive,
     Remove,
     Run,
     SetAttributes,
@@ -41,12 +43,18 @@ LOCK_RETRY_S = 2.0
 LOCKED = ("Could not get lock", "Unable to acquire the dpkg frontend lock", "Unable to lock directory")
 
 
-def perform(action: Action, on_line: Callable[[str], None]) -> Completed | None:
-    """Do one action. Raises ActionFailed with what was tried and the reason; gives a command's outcome."""
+def perform(action: Action, tell: Callable[..., None]) -> Completed | None:
+    """Do one action. Raises ActionFailed with what was tried and the reason; gives a command's outcome.
+
+    ``tell`` says something to the controller meanwhile: ``progress``, or what is needed from there.
+    """
     if isinstance(action, Run):
-        return _run(action, on_line)
+        return _run(action, lambda text: tell(progress=text))
     try:
-        DEEDS[type(action)](action)
+        if isinstance(action, (Receive, Fetch)):
+            _bring(action, tell)
+        else:
+            DEEDS[type(action)](action)
     except (OSError, KeyError) as error:
         raise ActionFailed(
             _deed(action), None, str(error.args[0] if len(error.args) == 1 else error)
@@ -131,11 +139,11 @@ def _run(action: Run, on_line: Callable[[str], None]) -> Completed:
         if done.exit_code in action.ok_codes:
             return done
         if any(sign in done.stderr for sign in LOCKED) and time.monotonic() < patient_until:
-            processes.pause(LOCK_RETRY_S)
+            controller.pause(LOCK_RETRY_S)
         elif done.exit_code is not None and tries <= action.retries:
             left = action.retries - tries + 1
             on_line(f"exit code {done.exit_code}; again in {action.retry_delay_s:g} s, {left} more at most")
-            processes.pause(action.retry_delay_s)
+            controller.pause(action.retry_delay_s)
             tries += 1
         else:
             break
@@ -159,7 +167,7 @@ def _await_locks(deed: str, until: float, timeout_s: float, on_line: Callable[[s
         if holder != told:
             on_line(f"waits for {holder}")
             told = holder
-        processes.pause(POLL_S)
+        controller.pause(POLL_S)
 
 
 def _write_file(action: WriteFile) -> None:
@@ -174,26 +182,26 @@ def _write_file(action: WriteFile) -> None:
             file.write(action.content)
             file.flush()
             os.fsync(descriptor)
-        _set_attributes(str(temporary), action.mode, action.owner, action.group)
+        set_attributes(str(temporary), action.mode, action.owner, action.group)
         temporary.replace(path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
 
 
-def _set_attributes(path: str, mode: int, owner: str, group: str) -> None:
-    os.chown(path, _user_id(owner), _group_id(group), follow_symlinks=False)
+def set_attributes(path: str, mode: int, owner: str, group: str) -> None:
+    os.chown(path, user_id(owner), group_id(group), follow_symlinks=False)
     os.chmod(path, mode)
 
 
-def _user_id(name: str) -> int:
+def user_id(name: str) -> int:
     try:
         return int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
     except KeyError:
         raise KeyError(f"no user {name!r} on this host") from None
 
 
-def _group_id(name: str) -> int:
+def group_id(name: str) -> int:
     try:
         return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
     except KeyError:
@@ -202,7 +210,7 @@ def _group_id(name: str) -> int:
 
 def _make_directory(action: MakeDirectory) -> None:
     Path(action.path).mkdir(parents=True, exist_ok=True)
-    _set_attributes(action.path, action.mode, action.owner, action.group)
+    set_attributes(action.path, action.mode, action.owner, action.group)
 
 
 def _make_link(action: MakeLink) -> None:
@@ -239,7 +247,7 @@ def _await_unit(action: AwaitUnit) -> None:
         if state == "failed" or time.monotonic() >= until:
             within = "" if state == "failed" else f" after {action.deadline_s:g} s"
             raise ActionFailed(_deed(action), None, f"{state}{within}{_journal(action.unit)}")
-        processes.pause(POLL_S)
+        controller.pause(POLL_S)
 
 
 def _journal(unit: str) -> str:
@@ -264,7 +272,7 @@ def _end_boot(action: EndBoot) -> None:
     if done.exit_code != 0:
         raise ActionFailed("systemctl reboot", done.exit_code, done.last_lines)
     while time.monotonic() < until:
-        processes.pause(POLL_S)  # the host's end is ours
+        controller.pause(POLL_S)  # the host's end is ours
     raise ActionFailed("systemctl reboot", None, f"the host still runs after {action.deadline_s:g} s")
 
 
@@ -278,7 +286,18 @@ def _await(action: AwaitPort | AwaitUrl, fault_now: Callable[[], str], missing: 
             raise ActionFailed(
                 _deed(action), None, f"{missing} after {action.deadline_s:g} s; last seen: {fault}"
             )
-        processes.pause(POLL_S)
+        controller.pause(POLL_S)
+
+
+def _bring(action: Receive | Fetch, tell: Callable[..., None]) -> None:
+    if isinstance(action, Receive):
+        from ansible_like.agent import uploads  # noqa: PLC0415 - few runs need it
+
+        uploads.receive(action, tell)
+    else:
+        from ansible_like.agent import downloads  # noqa: PLC0415
+
+        downloads.fetch(action, tell)
 
 
 def _await_path(action: AwaitPath) -> None:
@@ -286,12 +305,12 @@ def _await_path(action: AwaitPath) -> None:
     while not os.path.lexists(action.path):
         if time.monotonic() >= until:
             raise ActionFailed(_deed(action), None, f"not there after {action.deadline_s:g} s")
-        processes.pause(POLL_S)
+        controller.pause(POLL_S)
 
 
 DEEDS: dict[type[Any], Callable[[Any], None]] = {
     WriteFile: _write_file,
-    SetAttributes: lambda action: _set_attributes(*action),
+    SetAttributes: lambda action: set_attributes(*action),
     MakeDirectory: _make_directory,
     MakeLink: _make_link,
     Remove: lambda action: _remove(action.path),
@@ -317,6 +336,8 @@ def _deed(action: Action) -> str:
         return "boot anew"
     words = {
         WriteFile: "write",
+        Receive: "receive",
+        Fetch: "fetch",
         SetAttributes: "set mode and owner of",
         MakeDirectory: "make directory",
         MakeLink: "make link",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import signal
 import stat
 import time
@@ -15,13 +16,13 @@ from ansible_like import operations
 from ansible_like.agent import (
     boot,
     commands,
+    controller,
     files,
     host,
     journal,
     kernel,
     lines,
     packages,
-    processes,
     repositories,
     services,
     storage,
@@ -32,6 +33,7 @@ from ansible_like.agent.values import (
     ActionFailed,
     Completed,
     ControllerGone,
+    ControllerSilent,
     Plan,
     Refused,
     Tolerated,
@@ -51,8 +53,19 @@ class Handler(NamedTuple):
     plan: Callable[..., Plan]
 
 
+def _when_needed(module: str) -> Handler:
+    """The handler of a module that only few runs load."""
+
+    def call(name: str, *values: Any) -> Any:
+        return getattr(__import__(f"ansible_like.agent.{module}", None, None, [name]), name)(*values)
+
+    return Handler(lambda step: call("read", step), lambda *values: call("plan", *values))
+
+
 HANDLERS: dict[type[Any], Handler] = {
     operations.File: Handler(files.read_file, files.plan_file),
+    operations.Upload: _when_needed("uploads"),
+    operations.Download: _when_needed("downloads"),
     operations.Directory: Handler(files.read_any, files.plan_directory),
     operations.Absent: Handler(files.read_any, files.plan_absent),
     operations.Link: Handler(files.read_any, files.plan_link),
@@ -81,6 +94,7 @@ def main(desired: Mapping[str, Any]) -> None:
     os.environ["PATH"] = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/local/sbin:/usr/sbin:/sbin"
     os.umask(0o022)
     steps = [operations.decode(wire) for wire in desired["operations"]]
+    controller.expect(desired["silence_s"])
     channel = Channel(_secrets_of(steps, desired["secrets"]))
     state, who, purpose = desired["state_directory"], desired["who"], desired["purpose"]
 
@@ -95,6 +109,11 @@ def main(desired: Mapping[str, Any]) -> None:
         with _locked(state, f"{who}, for {purpose}", desired["lock_wait_s"], channel) as mine:
             if mine:
                 lead()
+    except ControllerSilent as silent:
+        if controller.has_room():
+            with contextlib.suppress(ControllerGone):
+                channel.say(silent_s=silent.silence_s)
+        raise SystemExit(GONE) from None
     except ControllerGone:
         raise SystemExit(GONE) from None
 
@@ -112,7 +131,8 @@ class Channel:
         line = json_line(masked)
         try:
             while line:
-                line = line[os.write(1, line) :]
+                controller.await_room()
+                line = line[os.write(controller.STDOUT, line[: select.PIPE_BUF]) :]
         except OSError:
             raise ControllerGone from None
 
@@ -206,7 +226,7 @@ class Convergence:
         left_out: list[str] = []
         for action in plan.actions:
             try:
-                done = host.perform(action, lambda text: self._channel.say(index=index, progress=text))
+                done = host.perform(action, lambda **event: self._channel.say(index=index, **event))
             except Tolerated as refusal:
                 left_out.append(str(refusal))
             else:
@@ -267,7 +287,7 @@ def _locked(state: str, holder: str, wait_s: float, channel: Channel) -> Iterato
                 channel.say(busy=lock.read().strip())
                 yield False
                 return
-            processes.pause(0.2)
+            controller.pause(0.2)
         lock.truncate(0)
         try:
             # past the file's own buffer, which would be written once more when it is closed

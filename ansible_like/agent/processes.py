@@ -9,18 +9,11 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 
-from ansible_like.agent import children
+from ansible_like.agent import children, controller
 from ansible_like.agent.children import Child
-from ansible_like.agent.values import Completed, ControllerGone, Run
+from ansible_like.agent.values import Completed, Run
 
 KEPT_BYTES = 65536
-CONTROLLER = 0  # our stdin: it is held open by the controller, so its end is the controller's end
-
-
-def pause(seconds: float) -> None:
-    """Wait, but not longer than the controller lives."""
-    if _readable(CONTROLLER, seconds):
-        _read_controller()
 
 
 def run(command: Run, on_line: Callable[[str], None] | None = None, guarded: bool = False) -> Completed:
@@ -49,19 +42,19 @@ def run(command: Run, on_line: Callable[[str], None] | None = None, guarded: boo
 def _follow(child: Child, outputs: _Outputs, exits: int, deadline: float) -> bool:
     """Collect output until the child has exited; False when the deadline came first."""
     poll = select.poll()
-    for descriptor in (CONTROLLER, exits, *outputs.open):
+    for descriptor in (controller.STDIN, exits, *outputs.open):
         poll.register(descriptor, select.POLLIN)
     while not children.exited(child):
         left_s = deadline - time.monotonic()
         if left_s <= 0:
             outputs.drain()
             return False
-        for descriptor, _ in poll.poll(left_s * 1000):
-            if descriptor == CONTROLLER:
-                _read_controller()
-            elif descriptor == exits:
+        ready = poll.poll(min(left_s, controller.left_s()) * 1000)
+        controller.look()
+        for descriptor, _ in ready:
+            if descriptor == exits:
                 os.read(exits, 4096)
-            elif not outputs.take(descriptor):
+            elif descriptor != controller.STDIN and not outputs.take(descriptor):
                 poll.unregister(descriptor)
     outputs.drain()
     return True
@@ -108,11 +101,6 @@ class _Outputs:
 
     def text(self, name: str) -> str:
         return self._kept[name].decode("utf-8", "replace")
-
-
-def _read_controller() -> None:
-    if not os.read(CONTROLLER, 4096):
-        raise ControllerGone
 
 
 def _readable(descriptor: int, within_s: float) -> bool:

@@ -44,6 +44,30 @@ class WriteFile(NamedTuple):
     group: str
 
 
+class Receive(NamedTuple):
+    """Take a file's content from the controller."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+    mode: int
+    owner: str
+    group: str
+
+
+class Fetch(NamedTuple):
+    """Take a file's content from a URL."""
+
+    url: str
+    path: str
+    sha256: str
+    mode: int
+    owner: str
+    group: str
+    connections: int
+    deadline_s: float
+
+
 class SetAttributes(NamedTuple):
     path: str
     mode: int
@@ -111,6 +135,8 @@ class EndBoot(NamedTuple):
 Action = Union[  # noqa: UP007 - evaluated, and Python 3.8 has no X | Y
     Run,
     WriteFile,
+    Receive,
+    Fetch,
     SetAttributes,
     MakeDirectory,
     MakeLink,
@@ -174,6 +200,14 @@ class Tolerated(Exception):  # noqa: N818 - no fault at all
 
 class ControllerGone(BaseException):
     """The channel dropped or a signal came: stop at once, leave nothing running."""
+
+
+class ControllerSilent(ControllerGone):
+    """The channel is there, but for so many seconds nothing came over it."""
+
+    def __init__(self, silence_s: float) -> None:
+        self.silence_s = silence_s
+        super().__init__(silence_s)
 
 
 def json_line(values: Mapping[str, Any]) -> bytes:

@@ -22,9 +22,10 @@ from ansible_like.operations import (
     Operation,
     Service,
     Sysctl,
+    Upload,
     User,
 )
-from scripts.ssh_bench.workloads import Workload
+from scripts.ssh_bench.workloads import Workload, blob
 
 Task = dict[str, Any]
 
@@ -35,12 +36,13 @@ def write(work: Workload, folder: Path) -> None:
     (folder / "files").mkdir()
     sources: dict[str, str] = {}
     for number, each in enumerate(work.operations):
-        if isinstance(each, File):
+        if isinstance(each, (File, Upload)):
             source = folder / "files" / f"{number:03}"
             if work.is_tree:
                 source = folder / "tree" / Path(each.path).relative_to(work.tree)
                 source.parent.mkdir(parents=True, exist_ok=True)
-            source.write_bytes(each.data)
+            with source.open("wb") as file:
+                file.writelines([each.data] if isinstance(each, File) else blob())
             source.chmod(0o644)
             sources[each.path] = str(source)
     play = {"tree": work.tree, "operations": [_wire(each, sources) for each in work.operations]}
@@ -58,6 +60,8 @@ def _wire(operation: Operation, sources: dict[str, str]) -> dict[str, Any]:
         values = asdict(replace(operation, content="")) | {"source": sources[operation.path]}
         del values["content"]
         return {"kind": "File", **values}
+    if isinstance(operation, Upload):
+        operation = replace(operation, source=sources[operation.path])
     return {"kind": type(operation).__name__, **asdict(operation)}
 
 
@@ -108,7 +112,7 @@ def _tasks(  # noqa: PLR0911 - one for each kind
         case Directory(path, mode, owner, group):
             values = {"path": path, "state": "directory", **_attributes(mode, owner, group)}
             return [{"name": title, "ansible.builtin.file": values}]
-        case File(path):
+        case File(path) | Upload(path):
             values = {
                 "src": sources[path], "dest": path,
                 **_attributes(operation.mode, operation.owner, operation.group),

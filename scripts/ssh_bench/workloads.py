@@ -9,7 +9,7 @@ W5  one file of 256 MiB that does not compress
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +23,7 @@ from ansible_like.operations import (
     Operation,
     Service,
     Sysctl,
+    Upload,
     User,
 )
 
@@ -127,9 +128,14 @@ def _w4() -> Workload:
 
 
 def _w5() -> Workload:
+    return Workload("W5", TITLES["W5"], (Upload(BLOB, "the blob"),))
+
+
+def blob() -> Iterator[bytes]:
+    """The content of W5's file, in pieces."""
     chance = random.Random(5)  # noqa: S311 - the same bytes each time
-    content = b"".join(chance.randbytes(1 << 20) for _ in range(BLOB_BYTES >> 20))
-    return Workload("W5", TITLES["W5"], (File(BLOB, content),))
+    for _ in range(BLOB_BYTES >> 20):
+        yield chance.randbytes(1 << 20)
 
 
 def paths(operations: Sequence[Operation]) -> list[str]:

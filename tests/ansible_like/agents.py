@@ -32,6 +32,7 @@ class Agent:
         *,
         check: bool = False,
         lock_wait_s: float = 0,
+        silence_s: float = 60,
         python: str = "python3",
         secret: str = "secret",  # noqa: S107
         environment: Mapping[str, str] | None = None,
@@ -41,6 +42,7 @@ class Agent:
             "purpose": "tests",
             "check": check,
             "lock_wait_s": lock_wait_s,
+            "silence_s": silence_s,
             "state_directory": str(state),
             "secrets": [],
             "operations": [encode(operation) for operation in operations],

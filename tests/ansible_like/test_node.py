@@ -23,6 +23,7 @@ from ansible_like.operations import (
     AuthorizedKey,
     Command,
     Directory,
+    Download,
     File,
     Group,
     InstanceStore,
@@ -35,6 +36,7 @@ from ansible_like.operations import (
     Repository,
     Service,
     Sysctl,
+    Upload,
     User,
     WaitFor,
 )
@@ -364,6 +366,25 @@ def test_a_repository_waits_for_the_lock_and_leaves_the_age_of_all_lists(
     assert statuses(node.converge(other)) == ["changed"]
     assert node.run("systemctl is-active lists-holder || true").strip() == "inactive"
     assert node.run(age).strip() == "1700000000"
+
+
+def test_files_come_to_places_of_root_and_a_full_disk_is_given_back(node: Node, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(2 << 20))
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    upload = Upload("/opt/uploaded", str(source), 0o600)
+    download = Download("http://127.0.0.1:8123/uploaded", "/opt/downloaded", digest, deadline_s=20)
+    node.run("systemd-run --quiet --unit=web python3 -m http.server --directory=/opt 8123")
+    assert statuses(node.converge(upload, WaitFor(port=8123), download)) == ["changed", "ok", "changed"]
+    assert statuses(node.converge(upload, download)) == ["ok", "ok"]
+    shown = node.run("stat -c %U:%G:%a /opt/uploaded /opt/downloaded; sha256sum /opt/downloaded").split()
+    assert shown[:3] == ["root:root:600", "root:root:644", digest]
+    node.run("mkdir /small && mount -t tmpfs -o size=1m tmpfs /small")
+    for operation in (replace(upload, path="/small/a"), replace(download, path="/small/a")):
+        result = node.converge(operation)
+        assert "No space left on device (2.0 MiB are needed, 1.0 MiB free)" in str(result.error)
+        assert node.run("ls -A /small") == ""
+    node.run("umount /small && rmdir /small && systemctl stop web")
 
 
 def test_a_blank_disk_is_made_and_mounted_once(node: Node) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from ansible_like.operations import (
     AuthorizedKey,
     Command,
     Directory,
+    Download,
     File,
     Group,
     InstanceStore,
@@ -26,20 +28,23 @@ from ansible_like.operations import (
     Repository,
     Service,
     Sysctl,
+    Upload,
     User,
     WaitFor,
     decode,
-    digest,
     encode,
     masked_url,
     names_of,
 )
+from ansible_like.sources import SourceFault, digest
 
 OPENPGP_KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDMEZ\n-----END PGP PUBLIC KEY BLOCK-----\n"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGqm7Vy3EX8sMuTFxgM7BfVcHYhFeZ0pMv3H4uP2aGJb"
 EVERY_KIND: tuple[Operation, ...] = (
     File("/etc/motd", "grüße\n", mode=0o600, secret=True),
     File("/opt/blob", b"\x00\xff"),
+    Upload("/opt/tool.tar", __file__),
+    Download("https://me:hunter24@mirror/tool.tar?sig=x", "/opt/other.tar", "cd" * 32),
     Directory("/srv/models", owner="vllm", group="vllm"),
     Absent("/etc/old"),
     Link("/opt/current", "/opt/v2"),
@@ -88,10 +93,22 @@ def test_a_digest_changes_with_every_field_also_with_a_secret() -> None:
     assert digest(tuple(reversed(EVERY_KIND))) != base
 
 
+def test_a_digest_knows_an_upload_by_its_content_wherever_it_lies(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.write_text("one")
+    there.write_text("one")
+    assert digest((Upload("/a", str(here)),)) == digest((Upload("/a", str(there)),))
+    there.write_text("two")
+    assert digest((Upload("/a", str(here)),)) != digest((Upload("/a", str(there)),))
+    with pytest.raises(SourceFault, match="No such file"):
+        digest((Upload("/a", str(tmp_path / "nowhere")),))
+
+
 def test_no_content_and_no_secret_is_in_a_repr() -> None:
     shown = repr(EVERY_KIND)
     assert "hunter22" not in shown
     assert "hunter23" not in shown
+    assert "hunter24" not in shown
     assert "grüße" not in shown
 
 
@@ -99,6 +116,8 @@ def test_titles_and_names() -> None:
     assert [operation.title for operation in EVERY_KIND] == [
         "file /etc/motd",
         "file /opt/blob",
+        "upload /opt/tool.tar",
+        "download /opt/other.tar",
         "directory /srv/models",
         "absent /etc/old",
         "link /opt/current",

@@ -203,7 +203,7 @@ def test_what_a_wait_needs() -> None:
             Command("a", environment={"TOKEN": 1}),  # type: ignore[dict-item]
             "Command: environment ['TOKEN'] can't be used → Give Mapping[str, str].",
         ),
-        (WRONG, "object: is no operation → Give one of File, Directory, "),
+        (WRONG, "object: is no operation → Give one of File, Upload, "),
     ],
 )
 def test_what_is_of_another_type_is_refused(operation: Operation, told: str) -> None:

@@ -29,7 +29,7 @@ def lead(each: dict[str, Any]) -> Any:  # noqa: PLR0911 - one for each kind
         case "Directory":
             mode, owner = f"{each['mode']:o}", each["owner"]
             return files.directory(path=each["path"], mode=mode, user=owner, group=each["group"])
-        case "File":
+        case "File" | "Upload":
             mode, owner = f"{each['mode']:o}", each["owner"]
             return files.put(
                 src=each["source"], dest=each["path"], mode=mode, user=owner, group=each["group"]

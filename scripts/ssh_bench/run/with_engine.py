@@ -28,7 +28,7 @@ def main() -> int:
 
 def operation(wire: dict[str, Any]) -> Operation:
     """One operation of a play; a file's content is read from its source."""
-    if "source" in wire:
+    if wire["kind"] == "File":
         content = Path(wire["source"]).read_bytes()
         wire = {name: value for name, value in wire.items() if name != "source"} | {"content": content}
     return decode(wire)
