@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import posixpath
 import re
 import types
@@ -13,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from ansible_like.agent import lines
 from ansible_like.operations import (
     KINDS,
     Absent,
@@ -42,7 +42,6 @@ from ansible_like.operations import (
     references_of,
 )
 
-HINTS: Final = {kind: typing.get_type_hints(kind) for kind in KINDS.values()}
 MOST_CONNECTIONS: Final = 32
 LONGEST_S: Final = 1_000_000  # the host's poll(2) counts milliseconds in 32 bits
 
@@ -57,6 +56,11 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}\n    → {self.remedy}"
+
+
+@functools.cache
+def _hints(kind: type[Any]) -> Mapping[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def problems_of(operations: Sequence[Operation]) -> Iterator[Problem]:
@@ -136,6 +140,8 @@ def _is_argv(argv: Sequence[str] | str) -> bool:
 
 def _is_public_key(text: str) -> bool:
     """A line of authorized_keys whose key is whole: it begins with the length and name of its type."""
+    from ansible_like.agent import lines  # noqa: PLC0415 - loads much of the agent, which few plays need here
+
     identity = lines.identity(text)
     if identity is None or len(text.strip().splitlines()) != 1:
         return False
@@ -349,7 +355,7 @@ def _wrong_types(operation: object) -> Iterator[Problem]:
     if kind not in KINDS.values():
         yield Problem(kind.__name__, "is no operation", f"Give one of {', '.join(KINDS)}.")
         return
-    for name, hint in HINTS[kind].items():
+    for name, hint in _hints(kind).items():
         if not _fits(getattr(operation, name), hint):
             yield _unusable(kind.__name__, operation, name, _in_words(hint))
 

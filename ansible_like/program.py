@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import marshal
+import threading
 import zlib
 from collections.abc import Mapping
 from hashlib import blake2b
@@ -16,8 +17,9 @@ START_FILE: Final = "ansible_like/agent/start.py"  # in tracebacks
 
 TOO_OLD: Final = 76
 GONE: Final = 75
-# runs what the last run left compiled there, if that bears the seal that only this controller can make
-LOADER: Final = f"""\
+# runs what the last run left compiled there, if that bears the seal that only this controller can make;
+# else asks for the program. A full stop is the controller's sign of life
+LOADER: Final = rf"""
 import os,sys,zlib,marshal
 if sys.version_info<(3,8):sys.stderr.write(sys.version);sys.exit({TOO_OLD})
 def r(n):
@@ -27,10 +29,12 @@ def r(n):
   if not c:sys.exit(1)
   b+=c
  return b
-def f():return r(int(r(10)))
+def f():
+ c=r(1)
+ while c==b".":c=r(1)
+ return zlib.decompress(r(int(c+r(9))))
 k=r(64)
-d=marshal.loads(zlib.decompress(f()))
-p=f()
+d=marshal.loads(f())
 o="~/.local/state/ansible_like"if os.geteuid()else"/var/lib/ansible_like"
 s=d["state_directory"]=d["state_directory"]or os.path.expanduser(o)
 try:
@@ -40,21 +44,32 @@ try:
  m=marshal.loads(c)
 except Exception:m=None
 n={{"__name__":"start"}}
-exec(marshal.loads(m["{START}"])if m else compile(zlib.decompress(p),"{START_FILE}","exec"),n)
+if not m:os.write(1,b'\n{{"program":"needed"}}\n')
+exec(marshal.loads(m["{START}"])if m else compile(f(),"{START_FILE}","exec"),n)
 n["run"](m or n["install"](n["SOURCES"],k,s,not d["check"]),d)
 """
 
 ARGUMENTS: Final = ("python3", "-I", "-S", "-X", "utf8", "-c", LOADER)
 
 
+_once = threading.Lock()  # many hosts' threads want the same at the same moment
+
+
 def payload(desired: Mapping[str, Any], secret: bytes) -> bytes:
-    """All that the loader and the agent read: the seal's key, the desired state, the program.
+    """What the loader reads: the seal's key and the desired state.
 
     ``secret`` is known to this controller alone; the key that is made of it is another one for each version
     of the program. Version 2 of marshal is the one that every Python reads, and carries bytes as they are.
     """
-    key = blake2b(_sources(), key=blake2b(secret).digest()).digest()
-    return key + _frame(zlib.compress(marshal.dumps(dict(desired), 2))) + _frame(_program())
+    with _once:
+        key = blake2b(_sources(), key=blake2b(secret).digest()).digest()
+    return key + _frame(zlib.compress(marshal.dumps(dict(desired), 2)))
+
+
+def program() -> bytes:
+    """What a host is sent that has no agent compiled by this version of it, sealed for this controller."""
+    with _once:
+        return _frame(_compressed())
 
 
 @functools.cache
@@ -69,7 +84,7 @@ def _sources() -> bytes:
 
 
 @functools.cache
-def _program() -> bytes:
+def _compressed() -> bytes:
     return zlib.compress(_sources(), 9)
 
 

@@ -186,7 +186,7 @@ class _HostRun:
             self._connection.close()
 
     def _interrupted(self) -> Interrupted:
-        moment = f"when {self._at}" if self._heard else "before its first step"
+        moment = f"when {self._at}" if self._step >= 0 else "before its first step"
         return Interrupted(
             self._target.name,
             f"the run was ended {moment}",
@@ -210,7 +210,7 @@ class _HostRun:
 
     def _lead(self, connection: Connection, start: Start) -> None:
         """Follow the agent until its last word. Raises EngineError."""
-        self._sending = None
+        self._sending, self._heard = None, False
         with connection.started(start) as channel:
             self._follow(channel)
             if not self._ended:
@@ -256,6 +256,9 @@ class _HostRun:
             if self._heard:
                 raise
             return  # what a login shell's start-up files print
+        if "program" in said:
+            self._sending = iter((program.program(),))
+            return
         self._heard = True
         if "busy" in said:
             raise HostBusy(

@@ -26,7 +26,7 @@ def apply(
     state_directory: Annotated[
         str | None,
         typer.Option(
-            help="Where hosts keep the run's lock and marks.", show_default="/var/lib/ansible_like as root"
+            help="Where hosts keep their lock and journal.", show_default="/var/lib/ansible_like as root"
         ),
     ] = None,
     ask_sudo_password: Annotated[

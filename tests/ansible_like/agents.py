@@ -57,11 +57,27 @@ class Agent:
         assert self.process.stdin
         self.process.stdin.write(program.payload(desired, secret.encode()))
         self.process.stdin.flush()
+        self.was_sent_the_program = False
+        self._first = self._begin()
+
+    def _begin(self) -> list[bytes]:
+        """Send the program if it is asked for; else what was said in place of that."""
+        assert self.process.stdin
+        assert self.process.stdout
+        first = self.process.stdout.readline()
+        if first.strip():
+            return [first]
+        if b"program" in self.process.stdout.readline():
+            self.was_sent_the_program = True
+            self.process.stdin.write(program.program())
+            self.process.stdin.flush()
+        return []
 
     def event(self) -> dict[str, Any]:
         """The next thing it says."""
         assert self.process.stdout
-        said: dict[str, Any] = json.loads(self.process.stdout.readline())
+        line = self._first.pop() if self._first else self.process.stdout.readline()
+        said: dict[str, Any] = json.loads(line)
         return said
 
     def until(self, **wanted: Any) -> dict[str, Any]:
@@ -75,7 +91,7 @@ class Agent:
         """The outcome of every step, when it has ended by itself."""
         assert self.process.stdout
         assert self.process.stderr
-        said = [json.loads(line) for line in self.process.stdout]
+        said = [json.loads(line) for line in (*self._first, *self.process.stdout)]
         assert self.process.wait() == 0, self.process.stderr.read()
         return [each for each in said if "duration_s" in each or "busy" in each]
 

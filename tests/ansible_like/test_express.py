@@ -25,6 +25,8 @@ from tests.ansible_like.test_connection import NEWKEYS, stalling
 def test_the_host_works_before_it_was_heard_to_let_us_in(sshd: Sshd, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "done")
     operations = (Command(f"echo done > {tmp_path}/done", name="tells"),)
+    # it has the agent already
+    assert apply({sshd.target(): ()}, state_directory=str(tmp_path / "state"))["node-0"].ok
     with stalling(sshd.port, NEWKEYS) as port:
         results = []
         run = threading.Thread(

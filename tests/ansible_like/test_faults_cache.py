@@ -32,6 +32,17 @@ def test_it_is_kept_for_its_owner_alone_and_written_once(state: Path, tmp_path: 
     assert (state / "agent").stat().st_ino == kept.st_ino
 
 
+def test_the_program_is_sent_only_to_a_host_that_has_none(state: Path, tmp_path: Path) -> None:
+    for needed in (True, False):
+        with Agent((own_file(tmp_path / "a", "x"),), state) as agent:
+            assert agent.was_sent_the_program is needed
+            agent.results()
+    (state / "agent").unlink()
+    with Agent((own_file(tmp_path / "a", "x"),), state) as agent:
+        assert agent.was_sent_the_program
+        assert statuses(agent.results()) == ["ok"]
+
+
 @pytest.mark.parametrize("tamper", ["one bit", "cut", "empty", "another's", "nonsense"])
 def test_one_that_was_tampered_with_is_not_run_but_replaced(state: Path, tmp_path: Path, tamper: str) -> None:
     converge(state, tmp_path)
