@@ -10,7 +10,7 @@ import re
 import types
 import typing
 import urllib.parse
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -59,8 +59,8 @@ class Problem:
 
 
 @functools.cache
-def _hints(kind: Hashable) -> Mapping[str, Any]:
-    return typing.get_type_hints(kind)
+def _hints(kind: str) -> Mapping[str, Any]:
+    return typing.get_type_hints(KINDS[kind])
 
 
 def problems_of(operations: Sequence[Operation]) -> Iterator[Problem]:
@@ -355,7 +355,7 @@ def _wrong_types(operation: object) -> Iterator[Problem]:
     if kind not in KINDS.values():
         yield Problem(kind.__name__, "is no operation", f"Give one of {', '.join(KINDS)}.")
         return
-    for name, hint in _hints(kind).items():
+    for name, hint in _hints(kind.__name__).items():
         if not _fits(getattr(operation, name), hint):
             yield _unusable(kind.__name__, operation, name, _in_words(hint))
 
