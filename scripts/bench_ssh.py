@@ -99,7 +99,7 @@ def planned(workloads: list[str], hosts: int, delay_ms: int, peers: list[str]) -
 
 def enclosed(command: list[str]) -> None:
     """Run a command in namespaces that end with it, and remove what outlives them. Raises Failure."""
-    with lock(environments.HOME / "hosts.lock"):
+    with lock(environments.HOME / "hosts.lock"), fleet.room_for_watches():
         sweep()
         process = subprocess.Popen(fleet.enclosed(command), env={**os.environ, INSIDE: "1"}, cwd=REPO)
         try:

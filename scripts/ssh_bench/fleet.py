@@ -30,6 +30,8 @@ BRIDGE = "bench0"
 GATEWAY = "10.214.0.1"
 NETMASK_BITS = 16
 MOST_HOSTS = 200
+WATCHES = Path("/proc/sys/fs/inotify/max_user_instances")
+WATCHES_A_HOST = 32
 BOOT_S = 300.0
 SSHD = """\
 PermitRootLogin prohibit-password
@@ -67,6 +69,17 @@ def enclosed(command: Sequence[str]) -> list[str]:
     unshare = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
     own_run = 'mount -t tmpfs -o mode=755,size=80% tmpfs /run && mkdir /run/bench-ssh && exec "$@"'
     return ["setpriv", "--pdeathsig", "KILL", *unshare, "sh", "-c", own_run, "enclosed", *command]
+
+
+@contextmanager
+def room_for_watches() -> Iterator[None]:
+    """Lets the kernel give every node's systemd its inotify instances; the default is enough for 30 nodes."""
+    before = WATCHES.read_text()
+    WATCHES.write_text(str(max(int(before), WATCHES_A_HOST * MOST_HOSTS)))
+    try:
+        yield
+    finally:
+        WATCHES.write_text(before)
 
 
 @contextmanager
