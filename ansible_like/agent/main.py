@@ -13,21 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ansible_like import operations
-from ansible_like.agent import (
-    boot,
-    commands,
-    controller,
-    files,
-    host,
-    journal,
-    kernel,
-    lines,
-    packages,
-    repositories,
-    services,
-    storage,
-    users,
-)
+from ansible_like.agent import controller, host, journal
 from ansible_like.agent.values import (
     TAIL_CHARACTERS,
     ActionFailed,
@@ -53,38 +39,37 @@ class Handler(NamedTuple):
     plan: Callable[..., Plan]
 
 
-def _when_needed(module: str) -> Handler:
-    """The handler of a module that only few runs load."""
-
-    def call(name: str, *values: Any) -> Any:
-        return getattr(__import__(f"ansible_like.agent.{module}", None, None, [name]), name)(*values)
-
-    return Handler(lambda step: call("read", step), lambda *values: call("plan", *values))
-
-
-HANDLERS: dict[type[Any], Handler] = {
-    operations.File: Handler(files.read_file, files.plan_file),
-    operations.Upload: _when_needed("uploads"),
-    operations.Download: _when_needed("downloads"),
-    operations.Directory: Handler(files.read_any, files.plan_directory),
-    operations.Absent: Handler(files.read_any, files.plan_absent),
-    operations.Link: Handler(files.read_any, files.plan_link),
-    operations.Package: Handler(packages.read, packages.plan),
-    operations.Repository: Handler(repositories.read, repositories.plan),
-    operations.Group: Handler(users.read_group, users.plan_group),
-    operations.User: Handler(users.read_user, users.plan_user),
-    operations.Sysctl: Handler(kernel.read, kernel.plan),
-    operations.LineInFile: Handler(lines.read_line, lines.plan_line),
-    operations.AuthorizedKey: Handler(lines.read_key, lines.plan_key),
-    operations.KernelModule: Handler(kernel.read_module, kernel.plan_module),
-    operations.Limits: Handler(kernel.read_limits, kernel.plan_limits),
-    operations.Service: Handler(services.read, services.plan),
-    operations.Mount: Handler(storage.read_mount, storage.plan_mount),
-    operations.InstanceStore: Handler(storage.read_store, storage.plan_store),
-    operations.Command: Handler(commands.read_command, commands.plan_command),
-    operations.WaitFor: Handler(commands.read_wait, commands.plan_wait),
-    operations.Reboot: Handler(boot.read, boot.plan),
+HANDLERS: dict[type[Any], tuple[str, str, str]] = {
+    operations.File: ("files", "read_file", "plan_file"),
+    operations.Upload: ("uploads", "read", "plan"),
+    operations.Download: ("downloads", "read", "plan"),
+    operations.Directory: ("files", "read_any", "plan_directory"),
+    operations.Absent: ("files", "read_any", "plan_absent"),
+    operations.Link: ("files", "read_any", "plan_link"),
+    operations.Package: ("packages", "read", "plan"),
+    operations.Repository: ("repositories", "read", "plan"),
+    operations.Group: ("users", "read_group", "plan_group"),
+    operations.User: ("users", "read_user", "plan_user"),
+    operations.Sysctl: ("kernel", "read", "plan"),
+    operations.LineInFile: ("lines", "read_line", "plan_line"),
+    operations.AuthorizedKey: ("lines", "read_key", "plan_key"),
+    operations.KernelModule: ("kernel", "read_module", "plan_module"),
+    operations.Limits: ("kernel", "read_limits", "plan_limits"),
+    operations.Service: ("services", "read", "plan"),
+    operations.Mount: ("storage", "read_mount", "plan_mount"),
+    operations.InstanceStore: ("storage", "read_store", "plan_store"),
+    operations.Command: ("commands", "read_command", "plan_command"),
+    operations.WaitFor: ("commands", "read_wait", "plan_wait"),
+    operations.Reboot: ("boot", "read", "plan"),
 }
+"""By names: a run loads the modules of its own steps, and no others."""
+
+
+def handler_of(kind: type[Any]) -> Handler:
+    """How a kind of operation is read and planned."""
+    module, read, plan = HANDLERS[kind]
+    loaded = __import__(f"ansible_like.agent.{module}", None, None, [read])
+    return Handler(getattr(loaded, read), getattr(loaded, plan))
 
 
 def main(desired: Mapping[str, Any]) -> None:
@@ -202,7 +187,7 @@ class Convergence:
         return outcome
 
     def _plan(self, index: int, step: Operation) -> Plan:
-        handler = HANDLERS[type(step)]
+        handler = handler_of(type(step))
         facts = handler.read(step)
         if not isinstance(step, (operations.Service, operations.Command, operations.Reboot)):
             return handler.plan(step, facts)

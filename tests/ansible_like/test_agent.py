@@ -207,7 +207,7 @@ def test_facts_that_a_plan_brings_to_light_are_planned_once_more(
         make = MakeDirectory(str(inner if there else outer), 0o755, ME, MY_GROUP)
         return Plan((make,), "new", f"+ {make.path}", again=not there)
 
-    monkeypatch.setitem(main.HANDLERS, File, main.Handler(lambda _: outer.exists(), plan))
+    monkeypatch.setattr(main, "handler_of", lambda _: main.Handler(lambda _: outer.exists(), plan))
     said: list[dict[str, Any]] = []
     channel = main.Channel([])
     monkeypatch.setattr(channel, "say", lambda **event: said.append(event))

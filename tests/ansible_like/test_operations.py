@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_like.agent import main
 from ansible_like.operations import (
     KINDS,
     Absent,
@@ -70,6 +71,12 @@ EVERY_KIND: tuple[Operation, ...] = (
 
 def test_every_kind_is_tried_here() -> None:
     assert {type(operation).__name__ for operation in EVERY_KIND} == set(KINDS)
+
+
+def test_every_kind_has_its_handler() -> None:
+    assert set(main.HANDLERS) == set(KINDS.values())
+    for kind in KINDS.values():
+        assert all(callable(function) for function in main.handler_of(kind))
 
 
 @pytest.mark.parametrize("operation", EVERY_KIND, ids=lambda operation: operation.title)
