@@ -17,7 +17,12 @@ ALIVE, CONTENT = b".", b"<"
 PIPE_BYTES = 1 << 20
 F_SETPIPE_SZ = 1031
 
+TOLD_AT_ONCE_BYTES = 8192
+TOLD_AT_ONCE_S = 0.2
+
 _silence_s = 60.0
+_untold = bytearray()
+_told_at = 0.0
 _heard_at = time.monotonic()
 
 
@@ -33,7 +38,12 @@ def left_s() -> float:
 
 
 def look() -> None:
-    """Take what has come, without waiting. Raises ControllerGone."""
+    """Take what has come, without waiting, and let go what was told. Raises ControllerGone."""
+    flush()
+    _hear()
+
+
+def _hear() -> None:
     if _await(STDIN, select.POLLIN, 0):
         _read(memoryview(bytearray(4096)))
     elif not left_s():
@@ -42,6 +52,7 @@ def look() -> None:
 
 def pause(seconds: float) -> None:
     """Wait, but not longer than the controller lives. Raises ControllerGone."""
+    flush()
     until = time.monotonic() + seconds
     while True:
         wait_s = until - time.monotonic()
@@ -51,10 +62,33 @@ def pause(seconds: float) -> None:
             return
 
 
+def tell(line: bytes) -> None:
+    """Say something, together with what follows at once: packets cost both sides more than lines do.
+
+    It is on its way when we next wait or start a program, and at the latest with the first line that comes
+    TOLD_AT_ONCE_S after the last one left. Raises ControllerGone.
+    """
+    _untold.extend(line)
+    if len(_untold) >= TOLD_AT_ONCE_BYTES or time.monotonic() >= _told_at + TOLD_AT_ONCE_S:
+        flush()
+
+
+def flush() -> None:
+    """Send what was told. Raises ControllerGone."""
+    global _told_at  # noqa: PLW0603
+    _told_at = time.monotonic()
+    while _untold:
+        await_room()
+        try:
+            del _untold[: os.write(STDOUT, _untold[: select.PIPE_BUF])]
+        except OSError:
+            raise ControllerGone from None
+
+
 def await_room() -> None:
     """Wait until stdout takes a little more. Raises ControllerGone: it may have vanished and left it full."""
     while not _await(STDOUT, select.POLLOUT, min(1.0, left_s())):
-        look()
+        _hear()
 
 
 def has_room() -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import select
 import signal
 import stat
 import time
@@ -113,13 +112,9 @@ class Channel:
         masked = {
             name: self.mask(value) if isinstance(value, str) else value for name, value in event.items()
         }
-        line = json_line(masked)
-        try:
-            while line:
-                controller.await_room()
-                line = line[os.write(controller.STDOUT, line[: select.PIPE_BUF]) :]
-        except OSError:
-            raise ControllerGone from None
+        controller.tell(json_line(masked))
+        if "status" not in event:
+            controller.flush()
 
     def mask(self, text: str) -> str:
         for secret in self._secrets:

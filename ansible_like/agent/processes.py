@@ -23,6 +23,7 @@ def run(command: Run, on_line: Callable[[str], None] | None = None, guarded: boo
     controller went away; in every case nothing of the command's process group is left running.
     ``guarded``: not even where we are killed.
     """
+    controller.flush()
     began = time.monotonic()
     with _child_exits() as exits, _text_as_stdin(command.stdin) as stdin:
         child = children.start(command, stdin, guarded)

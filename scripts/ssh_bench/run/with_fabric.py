@@ -1,6 +1,5 @@
 """A workload by Fabric, on all hosts at once; runs in Fabric's own environment: HOSTS.json PLAY-FOLDER."""
 
-import io
 import json
 import sys
 from pathlib import Path
@@ -23,7 +22,8 @@ if (play / "script.sh").exists():
     if len(script) < LONGEST_ARGUMENT:
         group.run(script, hide=True, in_stream=False)
     else:
-        group.put(io.StringIO(script), "/root/bench.sh")
+        # by its path: its threads would read one open file between them
+        group.put(str(play / "script.sh"), "/root/bench.sh")
         group.run("sh /root/bench.sh; code=$?; rm /root/bench.sh; exit $code", hide=True, in_stream=False)
 else:
     (each,) = json.loads((play / "play.json").read_text())["operations"]
