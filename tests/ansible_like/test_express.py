@@ -105,27 +105,27 @@ def other_server(sshd: Sshd, first_channel: int) -> Iterator[int]:
     key = paramiko.Ed25519Key.from_private_key_file(str(sshd.folder / "host_key"))
     transports: list[paramiko.Transport] = []
 
-    def serve(listening: socket.socket) -> None:
+    def accept(listening: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = listening.accept()
-                transport = paramiko.Transport(client)
-                transports.append(transport)
-                transport.local_version = "SSH-2.0-OpenSSH_or_so"
-                transport._channel_counter = first_channel  # type: ignore[attr-defined]
-                transport.add_server_key(key)
-                transport.start_server(server=Echo())
-                channel = transport.accept(10)
-                if channel:
-                    threading.Thread(target=echo, args=(channel,), daemon=True).start()
+                threading.Thread(target=serve, args=(client,), daemon=True).start()
 
-    def echo(channel: paramiko.Channel) -> None:
-        with contextlib.suppress(OSError):
-            while data := channel.recv(65536):
-                channel.sendall(data)
+    def serve(client: socket.socket) -> None:
+        transport = paramiko.Transport(client)
+        transports.append(transport)
+        transport.local_version = "SSH-2.0-OpenSSH_or_so"
+        transport._channel_counter = first_channel  # type: ignore[attr-defined]
+        transport.add_server_key(key)
+        # the connection may end at any moment, also while keys are exchanged
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            transport.start_server(server=Echo())
+            if channel := transport.accept(10):
+                while data := channel.recv(65536):
+                    channel.sendall(data)
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=serve, args=(listening,))
+        thread = threading.Thread(target=accept, args=(listening,))
         thread.start()
         yield listening.getsockname()[1]
         listening.shutdown(socket.SHUT_RDWR)
