@@ -235,7 +235,7 @@ class Connection:
             channel = self._channel("session", None, ATTEMPT_S)
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise self.lost("a channel was opened", error) from error
-        with channel:
+        with _closing(channel):
             try:
                 channel.exec_command(shlex.join(words))
             except (paramiko.SSHException, OSError, EOFError) as error:
@@ -264,7 +264,7 @@ class Connection:
             channel = express.channel(ATTEMPT_S)
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise self.lost("a command was started", error) from error
-        with channel:
+        with _closing(channel):
             yield channel
 
     def through(self, place: tuple[str, int], limit_s: float) -> paramiko.Channel:
@@ -303,7 +303,7 @@ class Connection:
         return not self._transport.is_active()
 
     def close(self) -> None:
-        self._transport.close()
+        _close(self._transport)
         self._turn.end()
         self._own.close()
 
@@ -314,6 +314,20 @@ class Connection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def _closing(channel: paramiko.Channel) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        _close(channel)
+
+
+def _close(what: paramiko.Transport | paramiko.Channel | socket.socket) -> None:
+    """Close it; behind a jump host that was lost nobody can be told of the end any more."""
+    with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+        what.close()
 
 
 class _Collected:
@@ -402,7 +416,7 @@ def _attempt(
         if express:
             express.await_channel(limit_s)
     except BaseException as error:
-        (transport or sock).close()
+        _close(transport or sock)
         if isinstance(error, paramiko.AuthenticationException):
             raise _NotYet(_reason(error), refused=True) from error
         if isinstance(error, (paramiko.SSHException, OSError, EOFError)):
