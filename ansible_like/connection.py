@@ -24,7 +24,8 @@ from tenacity import (
     wait_exponential,
 )
 
-from ansible_like.elevation import MASK, WITHOUT_PASSWORD, PasswordExchange
+from ansible_like.agent.values import MASK
+from ansible_like.elevation import WITHOUT_PASSWORD, PasswordExchange
 from ansible_like.jumps import Jumps, Turn
 from ansible_like.lean import paramiko
 from ansible_like.result import (

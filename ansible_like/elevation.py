@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 WITHOUT_PASSWORD: Final = ("sudo", "-n", "--")
 ANSWER_S: Final = 30.0  # PAM may ask a directory service, and pauses after a wrong password
 LAST_LINES: Final = 20
-MASK: Final = "********"
 # says on both outputs that sudo is through: what comes after is the command's, in and out
 STARTED: Final = 'echo "$1" >&2; echo "$1"; shift; exec "$@"'
 

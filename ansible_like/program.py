@@ -11,14 +11,15 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
+from ansible_like.agent.controller import ALIVE
+
 HERE: Final = Path(__file__).parent
 START: Final = "ansible_like.agent.start"
 START_FILE: Final = "ansible_like/agent/start.py"  # in tracebacks
 
 TOO_OLD: Final = 76
-GONE: Final = 75
 # runs what the last run left compiled there, if that bears the seal that only this controller can make;
-# else asks for the program. A full stop is the controller's sign of life
+# else asks for the program
 LOADER: Final = rf"""
 import os,sys,zlib,marshal
 if sys.version_info<(3,8):sys.stderr.write(sys.version);sys.exit({TOO_OLD})
@@ -31,7 +32,7 @@ def r(n):
  return b
 def f():
  c=r(1)
- while c==b".":c=r(1)
+ while c=={ALIVE!r}:c=r(1)
  return zlib.decompress(r(int(c+r(9))))
 k=r(64)
 d=marshal.loads(f())

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from ansible_like import program
 from ansible_like.agent.controller import ALIVE
+from ansible_like.agent.values import GONE
 from ansible_like.connection import KEEPALIVE_S, SILENCE_S, Connection, Start, Target, sudo_refused
 from ansible_like.jumps import Jumps
 from ansible_like.lean import paramiko
@@ -348,7 +349,7 @@ class _HostRun:
                 return sudo_refused(self._target, stderr.strip())
         if code == -1 and connection.is_lost():
             return connection.lost(self._at)
-        if code == program.GONE:
+        if code == GONE:
             return connection.lost(self._at, "the host ended the agent; does it shut down?")
         return EngineError(
             name,

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 from ansible_like import operations
 from ansible_like.agent import controller, host, journal
 from ansible_like.agent.values import (
+    GONE,
+    MASK,
     TAIL_CHARACTERS,
     ActionFailed,
     Completed,
@@ -27,10 +29,7 @@ from ansible_like.agent.values import (
 )
 from ansible_like.operations import Operation, names_of, references_of
 
-MASK = "********"
 SHORTEST_SECRET = 6
-GONE = 75
-"""The exit code of an agent whose controller went away, or that the host ended."""
 
 
 class Handler(NamedTuple):

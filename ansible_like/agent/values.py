@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Union
 
+MASK = "********"
+GONE = 75
+"""The exit code of an agent whose controller went away, or that the host ended."""
 TAIL_CHARACTERS = 4000
 """How much of a command's output is told at most, be it in one line."""
 

@@ -19,9 +19,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ansible_like import program
 from ansible_like.agent import journal, main
-from ansible_like.agent.values import MakeDirectory, Plan
+from ansible_like.agent.values import GONE, MakeDirectory, Plan
 from ansible_like.operations import (
     Absent,
     AuthorizedKey,
@@ -250,7 +249,7 @@ def test_when_nobody_hears_it_any_more_the_command_goes(place: Path, state: Path
         assert agent.process.stdout
         agent.process.stdout.close()
         (place / "fifo").write_text("\n")
-        assert agent.process.wait(timeout=30) == program.GONE
+        assert agent.process.wait(timeout=30) == GONE
     assert_gone(int((place / "pid").read_text()))
 
 
@@ -318,7 +317,7 @@ def test_when_the_controller_goes_the_command_goes(place: Path, state: Path, end
             agent.hang_up()
         else:
             agent.process.send_signal(getattr(signal, end))
-        assert agent.process.wait(timeout=30) == program.GONE
+        assert agent.process.wait(timeout=30) == GONE
     for pid in (place / "pids").read_text().split():
         assert_gone(int(pid))
     assert not (place / "never").exists()
@@ -328,7 +327,7 @@ def test_waiting_ends_when_the_controller_goes(place: Path, state: Path) -> None
     with Agent((WaitFor(path=str(place / "never"), deadline_s=1000),), state) as agent:
         agent.until(status="started")
         agent.hang_up()
-        assert agent.process.wait(timeout=30) == program.GONE
+        assert agent.process.wait(timeout=30) == GONE
 
 
 def test_wait_for_a_path_and_a_port(place: Path, state: Path) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from ansible_like import runner
+from ansible_like.agent.values import GONE
 from ansible_like.operations import Command, WaitFor
-from ansible_like.program import GONE
 from ansible_like.result import ConnectionLost, Event
 from ansible_like.runner import apply
 from tests.ansible_like.agents import Agent

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from ansible_like.agent.downloads import LEAST_BLOCK_BYTES
+from ansible_like.agent.values import GONE
 from ansible_like.operations import Download
-from ansible_like.program import GONE
 from ansible_like.result import BadPlay
 from ansible_like.runner import apply
 from tests.ansible_like.agents import OLDEST, Agent
