@@ -19,7 +19,7 @@ from ansible_like.agent.values import (
     WriteFile,
     nothing,
 )
-from ansible_like.operations import Absent, Directory, File, Link
+from ansible_like.operations import Absent, Directory, Download, File, Link, Upload
 
 DIFF_LINES = 200
 
@@ -76,11 +76,13 @@ def plan_file(op: File, facts: PathFacts) -> Plan:
         if same_attributes:
             return nothing("content, mode and owner are as wanted")
         return Plan(
-            (SetAttributes(op.path, op.mode, op.owner, op.group),), "mode or owner", _attributes(op, facts)
+            (SetAttributes(op.path, op.mode, op.owner, op.group),),
+            "mode or owner",
+            attributes_diff(op, facts),
         )
     write = WriteFile(op.path, op.data, op.mode, op.owner, op.group)
     why = "content" if facts.kind == "file" else "new" if facts.kind == "absent" else f"was a {facts.kind}"
-    attributes = "" if same_attributes or facts.kind != "file" else "\n" + _attributes(op, facts)
+    attributes = "" if same_attributes or facts.kind != "file" else "\n" + attributes_diff(op, facts)
     return Plan((write,), why, _content_diff(op, facts) + attributes)
 
 
@@ -92,7 +94,7 @@ def plan_directory(op: Directory, facts: PathFacts) -> Plan:
     if (facts.mode, facts.owner, facts.group) == (op.mode, op.owner, op.group):
         return nothing("mode and owner are as wanted")
     return Plan(
-        (SetAttributes(op.path, op.mode, op.owner, op.group),), "mode or owner", _attributes(op, facts)
+        (SetAttributes(op.path, op.mode, op.owner, op.group),), "mode or owner", attributes_diff(op, facts)
     )
 
 
@@ -113,7 +115,7 @@ def plan_link(op: Link, facts: PathFacts) -> Plan:
     return Plan((*clear, MakeLink(op.path, op.target)), why, f"{before}+ {op.path} -> {op.target}")
 
 
-def _attributes(op: File | Directory, facts: PathFacts) -> str:
+def attributes_diff(op: File | Directory | Upload | Download, facts: PathFacts) -> str:
     return (
         f"- {facts.mode:04o} {facts.owner}:{facts.group} {op.path}\n"
         f"+ {op.mode:04o} {op.owner}:{op.group} {op.path}"

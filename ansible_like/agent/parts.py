@@ -75,8 +75,6 @@ def plan_content(op: Upload | Download, facts: ContentFacts, bring: Receive | Fe
     if there.kind == "directory":
         raise Refused(f"{op.path} is a directory: remove it or choose another path")
     same_attributes = (there.mode, there.owner, there.group) == (op.mode, op.owner, op.group)
-    before, after = f"{there.mode:04o} {there.owner}:{there.group}", f"{op.mode:04o} {op.owner}:{op.group}"
-    changed_attributes = f"- {before} {op.path}\n+ {after} {op.path}"
     if facts.sha256 == op.sha256:
         clear: list[Action] = [Remove(path) for path in facts.parts]
         if same_attributes and not clear:
@@ -85,13 +83,15 @@ def plan_content(op: Upload | Download, facts: ContentFacts, bring: Receive | Fe
         if same_attributes:
             return Plan(tuple(clear), "what a run that was cut off left", "\n".join(diffs))
         attributes = SetAttributes(op.path, op.mode, op.owner, op.group)
-        return Plan((*clear, attributes), "mode or owner", "\n".join([*diffs, changed_attributes]))
+        return Plan(
+            (*clear, attributes), "mode or owner", "\n".join([*diffs, files.attributes_diff(op, there)])
+        )
     why = {"file": "content", "absent": "new"}.get(there.kind, f"was a {there.kind}")
     diffs = [f"+ {op.path}: {wanted}"]
     if there.kind == "file":
         known = f", sha256 {facts.sha256}" if facts.sha256 else ""
         diffs.insert(0, f"- {op.path}: {facts.size_bytes} bytes{known}")
-        diffs += [] if same_attributes else [changed_attributes]
+        diffs += [] if same_attributes else [files.attributes_diff(op, there)]
     return Plan((bring,), why, "\n".join(diffs))
 
 
