@@ -12,6 +12,7 @@ import threading
 from typing import Any, Final
 
 from ansible_like.lean import paramiko
+from ansible_like.transport import Channel
 
 SERVERS: Final = "SSH-2.0-OpenSSH_"
 OUR_WINDOW_BYTES: Final = 8 << 20
@@ -21,7 +22,7 @@ EARLY_BYTES: Final = 256 << 10
 """How much input goes ahead; who is not let in was sent it in vain."""
 
 
-class _EarlyChannel(paramiko.Channel):
+class _EarlyChannel(Channel):
     """A channel that is used before the host has told its number."""
 
     sent_bytes = 0

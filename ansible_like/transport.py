@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from typing import Final
+from typing import Any, Final
 
 from ansible_like.lean import paramiko
 
@@ -34,10 +34,36 @@ class _AuthHandler(paramiko.auth_handler.AuthHandler):
         raise self.transport.get_exception() or paramiko.AuthenticationException("Authentication failed.")
 
 
+class Channel(paramiko.Channel):
+    """A channel that says nothing more after its end: OpenSSH ends the whole connection of who does."""
+
+    def _send(self, s: bytes, m: paramiko.Message) -> int:
+        # sent when paramiko has let go of its lock, and another thread may end the channel first
+        m.channel = self  # type: ignore[attr-defined]
+        return super()._send(s, m)  # type: ignore[misc,no-any-return]
+
+    def _send_eof(self) -> paramiko.Message | None:
+        m: paramiko.Message | None = super()._send_eof()  # type: ignore[misc]
+        if m:
+            m.channel = self  # type: ignore[attr-defined]
+        return m
+
+
 class Transport(paramiko.Transport):
     """paramiko's, without its pauses: its thread sleeps until there is something to read."""
 
     _active_check_timeout = POLL_S
+
+    def open_channel(self, *words: Any, **options: Any) -> Channel:
+        channel = super().open_channel(*words, **options)
+        channel.__class__ = Channel  # paramiko leaves no choice of it
+        return channel  # type: ignore[return-value]
+
+    def _send_message(self, data: paramiko.Message) -> None:
+        # one at a time gets here, and a channel counts as closed before its end is sent
+        channel: Channel | None = getattr(data, "channel", None)
+        if not (channel and channel.closed):
+            super()._send_message(data)  # type: ignore[misc]
 
     def ask_to_be_let_in(self, user: str, key: paramiko.PKey) -> threading.Event:
         """Send the key, and don't wait for the answer: the event tells when it has come."""
