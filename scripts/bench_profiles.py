@@ -1,28 +1,36 @@
-"""Hold the profiles' flags against the source article's, on one GPU under the same loads.
+"""Hold the profiles' flags against the source article's, on two GPUs of one kind under the same loads.
 
-    python -m scripts.bench_profiles runs FILE --tokenizer FOLDER  what vllm_load.py shall do
-    python -m scripts.bench_profiles compare FILE                  what it wrote, as a table, and ratios
+    python -m scripts.bench_profiles runs FILE FILE      what vllm_load.py shall do, on each of two GPUs
+    python -m scripts.bench_profiles compare [FILE …]    what it wrote, as a table, and ratios
 
-compare exits 1 when a profile is worse than the article's at what it is for: `throughput` at tokens per
-second with the most requests at once, `latency` at the time per token of a single request.
+The two for throughput are measured on both GPUs, at the same time, and crosswise. compare reads
+docs/measurements/profiles/*.json and exits 1 when a profile is worse than the article's at what it is for:
+`throughput` at tokens per second with the most requests at once, `latency` at the time per token of a single
+request.
 """
 
 import argparse
 import json
 import sys
+from collections import Counter
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from cluster.profiles import TUNINGS, Tuning
+from cluster.profiles import TUNINGS, Profile, Tuning
 from rehearsal.paths import REPO
 
+KEPT = REPO / "docs" / "measurements" / "profiles"
+FIGURES = ("request_throughput", "output_throughput", "median_ttft_ms", "median_tpot_ms")
 MODEL = "meta-llama--Meta-Llama-3.1-8B"
 LENGTH = ("--max-model-len", "32768")
 LOADS = [
-    {"concurrency": 1, "requests": 12},
-    {"concurrency": 32, "requests": 160},
-    {"concurrency": 256, "requests": 768},
+    {"concurrency": 1, "requests": 6},
+    {"concurrency": 32, "requests": 96},
+    {"concurrency": 256, "requests": 512},
+    {"concurrency": 512, "requests": 768},
 ]
+MOST = LOADS[-1]["concurrency"]
 ARTICLE = {
     "article throughput": (
         *("--enable-chunked-prefill", "--max-num-batched-tokens", "32768"),
@@ -33,6 +41,14 @@ ARTICLE = {
         *("--gpu-memory-utilization", "0.85", "--enforce-eager"),
     ),
 }
+CLAIMS: dict[Profile, tuple[str, int, str]] = {
+    "throughput": (f"tokens/s with {MOST} at once", MOST, "output_throughput"),
+    "latency": ("time per token of a single request", 1, "median_tpot_ms"),
+}
+ORDERS = (
+    ("throughput", "article throughput", "latency"),
+    ("article throughput", "throughput", "article latency", "balanced"),
+)
 SLACK = 0.02
 """Two runs of the same flags differ by so much."""
 
@@ -45,53 +61,54 @@ def flags(tuning: Tuning) -> tuple[str, ...]:
     return (*share, *(word for argument in tuning.arguments() for word in argument.words))
 
 
-def runs(config: Json, tokenizer: str) -> Json:
-    """The profiles and the article's flags on one model, and the loads."""
+def runs(config: Json) -> list[Json]:
+    """For each GPU its sets of flags on one model, and the loads."""
     sets = {name: flags(tuning) for name, tuning in TUNINGS.items()} | ARTICLE
-    return {
-        "config": config,
-        "tokenizer": tokenizer,
-        "input_tokens": 1024,
-        "output_tokens": 128,
-        "loads": LOADS,
-        "runs": [{"name": name, "args": [*LENGTH, *words]} for name, words in sets.items()],
-    }
+    same = {"config": config, "input_tokens": 1024, "output_tokens": 128, "loads": LOADS}
+    return [
+        same | {"runs": [{"name": name, "args": [*LENGTH, *sets[name]]} for name in order]}
+        for order in ORDERS
+    ]
 
 
-def at(run: Json, concurrency: int) -> Json:
-    """A run's figures with so many requests at once."""
-    return dict(next(load for load in run["loads"] if load["concurrency"] == concurrency))
+def at(kept: list[Json], name: str, concurrency: int) -> dict[str, float] | None:
+    """A set's figures with so many requests at once, the median of its runs; None: it was not measured."""
+    found = [
+        load
+        for results in kept
+        for run in results["runs"]
+        for load in run["loads"]
+        if (run["name"], load["concurrency"]) == (name, concurrency)
+    ]
+    return {figure: median(load[figure] for load in found) for figure in FIGURES} if found else None
 
 
-def table(kept: Json) -> str:
+def table(kept: list[Json]) -> str:
     """Markdown: a line per set of flags and number of requests at once."""
     lines = [
-        "| flags | at once | requests/s | tokens/s | median TTFT ms | median TPOT ms |",
-        "|---|---|---|---|---|---|",
+        "| flags | runs | at once | requests/s | tokens/s | median TTFT ms | median TPOT ms |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for run in kept["runs"]:
-        for load in run["loads"]:
-            figures = (
-                f"{load['request_throughput']:.2f} | {load['output_throughput']:,.0f} | "
-                f"{load['median_ttft_ms']:,.0f} | {load['median_tpot_ms']:.2f}"
-            )
-            lines.append(f"| {run['name']} | {load['concurrency']} | {figures} |")
+    count = Counter(run["name"] for results in kept for run in results["runs"])
+    for name in sorted(count):
+        for load in LOADS:
+            if one := at(kept, name, load["concurrency"]):
+                figures = (
+                    f"{one['request_throughput']:.2f} | {one['output_throughput']:,.0f} | "
+                    f"{one['median_ttft_ms']:,.0f} | {one['median_tpot_ms']:.2f}"
+                )
+                lines.append(f"| {name} | {count[name]} | {load['concurrency']} | {figures} |")
     return "\n".join(lines)
 
 
-def verdicts(kept: Json) -> list[tuple[str, float]]:
-    """Each claim with its ratio to the best of the article's: above 1 the profile is better."""
-    by_name = {run["name"]: run for run in kept["runs"]}
-    article = [by_name[name] for name in ARTICLE]
-    tokens = at(by_name["throughput"], 256)["output_throughput"]
-    tpot = at(by_name["latency"], 1)["median_tpot_ms"]
-    return [
-        (
-            "throughput, 256 at once: tokens/s",
-            tokens / max(at(run, 256)["output_throughput"] for run in article),
-        ),
-        ("latency, one at a time: TPOT", min(at(run, 1)["median_tpot_ms"] for run in article) / tpot),
-    ]
+def verdict(kept: list[Json], profile: Profile) -> float | None:
+    """Its claim against the better of the article's: above 1 the profile is better; None: not measured."""
+    _, concurrency, figure = CLAIMS[profile]
+    ours = at(kept, profile, concurrency)
+    theirs = [one[figure] for name in ARTICLE if (one := at(kept, name, concurrency))]
+    if not ours or not theirs:
+        return None
+    return min(theirs) / ours[figure] if figure.endswith("_ms") else ours[figure] / max(theirs)
 
 
 def main() -> None:
@@ -100,27 +117,28 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    made = commands.add_parser("runs")
-    made.add_argument("file", type=Path)
-    made.add_argument("--tokenizer", required=True, help="its folder on the GPU machine")
-    commands.add_parser("compare").add_argument("file", type=Path)
+    commands.add_parser("runs").add_argument("files", type=Path, nargs=len(ORDERS), metavar="FILE")
+    commands.add_parser("compare").add_argument("files", type=Path, nargs="*", metavar="FILE")
     options = parser.parse_args()
     if options.command == "runs":
         config = json.loads((REPO / "cluster" / "data" / "models" / f"{MODEL}.json").read_text())
-        options.file.write_text(json.dumps(runs(config, options.tokenizer)))
+        for file, one in zip(options.files, runs(config), strict=True):
+            file.write_text(json.dumps(one))
         return
-    kept = json.loads(options.file.read_text())
-    found = verdicts(kept)
-    machine = kept["machine"]
+    kept = [json.loads(file.read_text()) for file in options.files or sorted(KEPT.glob("*.json"))]
+    first = kept[0]
+    machine = first["machine"]
     print(
-        f"{machine['device']}, vLLM {machine['vllm']}, {kept['date']}; Llama-3.1-8B's shape, dummy weights,"
+        f"{machine['device']}, vLLM {machine['vllm']}, {first['date']}; Llama-3.1-8B's shape, dummy weights,"
     )
-    print(f"{kept['input_tokens']} tokens in and {kept['output_tokens']} out\n")
+    print(f"{first['input_tokens']} tokens in and {first['output_tokens']} out\n")
     print(table(kept))
     print()
-    for what, ratio in found:
-        print(f"{what}: {ratio:.2f} × the better of the article's")
-    sys.exit(0 if all(ratio >= 1 - SLACK for _, ratio in found) else 1)
+    ratios = {profile: verdict(kept, profile) for profile in CLAIMS}
+    for profile, ratio in ratios.items():
+        said = f"{ratio:.2f} × the better of the article's" if ratio else "not measured"
+        print(f"{profile}, {CLAIMS[profile][0]}: {said}")
+    sys.exit(0 if all(ratio and ratio >= 1 - SLACK for ratio in ratios.values()) else 1)
 
 
 if __name__ == "__main__":

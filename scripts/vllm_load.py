@@ -1,12 +1,13 @@
 """What a server's flags are worth: starts vLLM with each set of them and puts the same load on each.
 
-    python3 vllm_load.py RUNS.json RESULTS.json [--seconds N] [--logs FOLDER]
+    python3 vllm_load.py RUNS.json RESULTS.json [--logs FOLDER]
 
 Runs where vLLM is installed (a GPU machine): standard library and vllm, nothing of this repository. RUNS.json
-(from `bench_profiles runs`): {"config": config.json's object, "tokenizer": FOLDER, "input_tokens",
-"output_tokens", "loads": [{"concurrency", "requests"}], "runs": [{"name", "args": [flags of vllm serve]}]}.
-Weights are dummies; every request has the same length and generates all its tokens. RESULTS.json gets a run
-as soon as it is there.
+(from `bench_profiles runs`): {"config": config.json's object, "input_tokens", "output_tokens",
+"loads": [{"concurrency", "requests"}], "runs": [{"name", "args": [flags of vllm serve]}]}.
+Weights are dummies, and each token is a word; every request has the same length and generates all its tokens.
+RESULTS.json gets a run as soon as it is there. On a machine with several GPUs, one of these may run on each
+(CUDA_VISIBLE_DEVICES).
 """
 
 import argparse
@@ -16,15 +17,16 @@ import importlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-PORT = 8123
 START_LIMIT_S = 300
 KEPT = (
     *("completed", "failed", "request_throughput", "output_throughput"),
@@ -32,35 +34,47 @@ KEPT = (
 )
 
 
-def model_folder(runs: dict[str, Any], parent: Path) -> Path:
-    """A folder with the model's config and a tokenizer."""
+def model_folder(config: dict[str, Any], parent: Path) -> Path:
+    """A folder with the model's config, and a tokenizer of its size: word after word."""
+    tokenizers: Any = importlib.import_module("tokenizers")
+    transformers: Any = importlib.import_module("transformers")
+    # one that knows fewer tokens lets prompts repeat, which the prefix cache answers; and those which it does
+    # not know take longer to turn into text than to generate
+    vocabulary = {f"w{number}": number for number in range(config["vocab_size"])}
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
     folder = parent / "model"
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(runs["config"]))
-    for file in Path(runs["tokenizer"]).glob("tokenizer*"):
-        (folder / file.name).write_bytes(file.read_bytes())
+    transformers.PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(folder)
+    (folder / "config.json").write_text(json.dumps(config))
     return folder
 
 
-def wait_until_healthy(server: "subprocess.Popen[bytes]", log: Path) -> None:
+def free_port() -> int:
+    """A port of this machine that nobody uses."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def wait_until_healthy(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
     """Return when /health answers; RuntimeError with the log's end when the server ends or takes too long."""
     deadline = time.monotonic() + START_LIMIT_S
     while time.monotonic() < deadline and server.poll() is None:
         with contextlib.suppress(OSError):
-            urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=2).close()
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
             return
         time.sleep(0.5)
     end = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
     raise RuntimeError(f"vLLM did not start (exit code {server.poll()}):\n{end}")
 
 
-def load(folder: Path, runs: dict[str, Any], one: dict[str, int]) -> dict[str, float]:
+def load(folder: Path, port: int, runs: dict[str, Any], one: dict[str, int]) -> dict[str, float]:
     """What vLLM's own benchmark says of one load."""
     bench: Any = importlib.import_module("vllm.benchmarks.serve")
     parser = argparse.ArgumentParser()
     bench.add_cli_args(parser)
     words = [
-        *("--backend", "openai", "--base-url", f"http://127.0.0.1:{PORT}", "--model", str(folder)),
+        *("--backend", "openai", "--base-url", f"http://127.0.0.1:{port}", "--model", str(folder)),
         *("--dataset-name", "random", "--random-input-len", str(runs["input_tokens"])),
         *("--random-output-len", str(runs["output_tokens"]), "--ignore-eos", "--disable-tqdm"),
         *("--num-prompts", str(one["requests"]), "--max-concurrency", str(one["concurrency"])),
@@ -72,28 +86,32 @@ def load(folder: Path, runs: dict[str, Any], one: dict[str, int]) -> dict[str, f
     return {name: figures[name] for name in KEPT if name in figures}
 
 
-def run(runs: dict[str, Any], one: dict[str, Any], logs: Path) -> dict[str, Any]:
-    """Start the server with these flags, put every load on it, and end it."""
+def run(runs: dict[str, Any], one: dict[str, Any], logs: Path) -> Iterator[dict[str, Any]]:
+    """Start the server with these flags, put every load on it, and end it; gives what is there after each."""
     with tempfile.TemporaryDirectory() as parent:
-        folder, log = model_folder(runs, Path(parent)), logs / f"{one['name'].replace(' ', '-')}.log"
+        folder, port = model_folder(runs["config"], Path(parent)), free_port()
+        log = logs / f"{one['name'].replace(' ', '-')}.log"
         words = [
             *(sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(folder)),
-            *("--load-format", "dummy", "--port", str(PORT), *one["args"]),
+            *("--load-format", "dummy", "--port", str(port), *one["args"]),
         ]
         begin = time.monotonic()
         with log.open("wb") as out:
             server = subprocess.Popen(words, stdout=out, stderr=out, start_new_session=True)
         try:
-            wait_until_healthy(server, log)
+            importlib.import_module("vllm.benchmarks.serve")  # takes as long as a good part of the start
+            wait_until_healthy(server, port, log)
             start_s = round(time.monotonic() - begin, 1)
             # The first requests meet kernels that are still to be compiled.
-            load(folder, runs, {"concurrency": 32, "requests": 64})
-            loads = [{**each, **load(folder, runs, each)} for each in runs["loads"]]
+            load(folder, port, runs, {"concurrency": 32, "requests": 64})
+            loads = []
+            for each in runs["loads"]:
+                loads.append({**each, **load(folder, port, runs, each)})
+                yield {**one, "start_s": start_s, "loads": loads}
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(server.pid, signal.SIGKILL)
             server.wait()
-    return {**one, "start_s": start_s, "loads": loads}
 
 
 def machine() -> dict[str, str]:
@@ -108,28 +126,23 @@ def machine() -> dict[str, str]:
 
 
 def main() -> None:
-    """Every run, one after another, within the time given."""
+    """Every run, one after another."""
     parser = argparse.ArgumentParser()
     parser.add_argument("runs", type=Path)
     parser.add_argument("results", type=Path)
-    parser.add_argument("--seconds", type=float, default=1e9)
     parser.add_argument("--logs", type=Path, default=Path(tempfile.gettempdir()))
     options = parser.parse_args()
-    deadline = time.monotonic() + options.seconds
     given = json.loads(options.runs.read_text())
     results: dict[str, Any] = {"machine": machine(), "date": time.strftime("%Y-%m-%d", time.gmtime())}
     results |= {name: given[name] for name in ("input_tokens", "output_tokens")} | {"runs": []}
     for one in given["runs"]:
-        if time.monotonic() > deadline:
-            print(f"{one['name']}: not started, the time is over", flush=True)
-            continue
+        done = results["runs"]
         try:
-            results["runs"].append(run(given, one, options.logs))
+            for so_far in run(given, one, options.logs):
+                results["runs"] = [*done, so_far]
+                options.results.write_text(json.dumps(results, indent=1))
         except (RuntimeError, OSError, ValueError) as error:
             print(f"{one['name']}: {error}", flush=True)
-            continue
-        options.results.write_text(json.dumps(results, indent=1))
-        print(json.dumps(results["runs"][-1]), flush=True)
 
 
 if __name__ == "__main__":
