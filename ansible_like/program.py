@@ -36,6 +36,7 @@ def f():
  return zlib.decompress(r(int(c+r(9))))
 k=r(64)
 d=marshal.loads(f())
+d["operations"]=marshal.loads(f())
 o="~/.local/state/ansible_like"if os.geteuid()else"/var/lib/ansible_like"
 s=d["state_directory"]=d["state_directory"]or os.path.expanduser(o)
 try:
@@ -56,15 +57,20 @@ ARGUMENTS: Final = ("python3", "-I", "-S", "-X", "utf8", "-c", LOADER)
 _once = threading.Lock()  # many hosts' threads want the same at the same moment
 
 
-def payload(desired: Mapping[str, Any], secret: bytes) -> bytes:
-    """What the loader reads: the seal's key and the desired state.
+def payload(order: Mapping[str, Any], operations: bytes, secret: bytes) -> bytes:
+    """What the loader reads: the seal's key, what is to be done how, and the ``packed`` operations.
 
     ``secret`` is known to this controller alone; the key that is made of it is another one for each version
-    of the program. Version 2 of marshal is the one that every Python reads, and carries bytes as they are.
+    of the program.
     """
     with _once:
         key = blake2b(_sources(), key=blake2b(secret).digest()).digest()
-    return key + _frame(zlib.compress(marshal.dumps(dict(desired), 2)))
+    return key + packed(order) + operations
+
+
+def packed(value: Any) -> bytes:
+    """As the loader reads it; every Python reads version 2 of marshal, which carries bytes as they are."""
+    return _frame(zlib.compress(marshal.dumps(value, 2)))
 
 
 def program() -> bytes:

@@ -17,7 +17,7 @@ from ansible_like.agent.values import GONE
 from ansible_like.connection import KEEPALIVE_S, SILENCE_S, Connection, Start, Target, sudo_refused
 from ansible_like.jumps import Jumps
 from ansible_like.lean import paramiko
-from ansible_like.operations import Operation, Reboot, Upload, encode
+from ansible_like.operations import Operation, Reboot, Upload
 from ansible_like.problems import Problem, over_hosts, problems_of
 from ansible_like.result import (
     AuthenticationRefused,
@@ -195,8 +195,8 @@ class _HostRun:
         )
 
     def _start(self, lock_wait_s: float) -> Start:
-        """The agent, and all that it is to do."""
-        desired = {
+        """The agent, and all that it is to do. Raises EngineError."""
+        order = {
             "who": f"process {os.getpid()} on {socket.gethostname()}",
             "purpose": self._ways.purpose,
             "check": self._ways.check,
@@ -204,9 +204,14 @@ class _HostRun:
             "silence_s": SILENCE_S,
             "state_directory": self._ways.state_directory,
             "secrets": [self._target.sudo_password] if self._target.sudo_password else [],
-            "operations": [encode(operation) for operation in self._sealed()],
         }
-        payload = program.payload(desired, self._target.private_key.encode())
+        try:
+            operations = self._ways.sources.packed(self._operations)
+        except SourceFault as fault:
+            raise EngineError(
+                self._target.name, f"{fault}; nothing was sent", "mend it and run again"
+            ) from fault
+        payload = program.payload(order, operations, self._target.private_key.encode())
         return Start(program.ARGUMENTS, payload, self._target.sudo)
 
     def _lead(self, connection: Connection, start: Start) -> None:
@@ -216,14 +221,6 @@ class _HostRun:
             self._follow(channel)
             if not self._ended:
                 raise self._broken(connection, channel)
-
-    def _sealed(self) -> Iterator[Operation]:
-        for operation in self._operations:
-            try:
-                yield self._ways.sources.sealed(operation)
-            except SourceFault as fault:
-                what = f"{operation.title}: {fault}; nothing was sent"
-                raise EngineError(self._target.name, what, "mend it and run again") from fault
 
     def _follow(self, channel: paramiko.Channel) -> None:
         """Hear the agent until its channel ends; send what it asks for, else now and then a sign of life."""
@@ -279,19 +276,14 @@ class _HostRun:
             self._ended = True
             return
         index: int = said["index"]
+        if index != self._step or said.get("status") == "started":
+            self._begin(index)
         if "progress" in said:
             self._tell(index, "progress", said["progress"])
         elif "need" in said:
             self._arrived_bytes = said["need"]
             self._sending = self._content(index, said["need"], said["sha256"])
-        elif said["status"] == "started":
-            self._step = index
-            self._at = (
-                f"step {index + 1} of {len(self._operations)}, {self._operations[index].title}, was running"
-            )
-            if index not in self._results:
-                self._tell(index, "started")
-        else:
+        elif said["status"] != "started":
             self._take(
                 index,
                 OperationResult(
@@ -299,6 +291,15 @@ class _HostRun:
                     **{name: value for name, value in said.items() if name != "index"},
                 ),
             )
+
+    def _begin(self, index: int) -> None:
+        """A step has started; of one that ended at once the agent tells only its outcome."""
+        self._step = index
+        self._at = (
+            f"step {index + 1} of {len(self._operations)}, {self._operations[index].title}, was running"
+        )
+        if index not in self._results:
+            self._tell(index, "started")
 
     def _take(self, index: int, result: OperationResult) -> None:
         """How a step ended. Raises StepFailed."""
@@ -380,12 +381,12 @@ def _refuse_bad_plays(hosts: Mapping[Target, Sequence[Operation]]) -> None:
     """Raise BadPlay with everything that is wrong in what was written, over all hosts."""
     names = [target.name for target in hosts]
     twice = sorted({name for name in names if names.count(name) > 1})
+    plays = {id(operations): operations for operations in hosts.values()}  # many hosts share one
+    of_play = {number: (*problems_of(play), *problems_of_sources(play)) for number, play in plays.items()}
     problems = [
         *(Problem(name, "is the name of two hosts", "Give each its own.") for name in twice),
         *over_hosts(
-            (host.name, problem)
-            for host, operations in hosts.items()
-            for problem in (*problems_of(operations), *problems_of_sources(operations))
+            (host.name, problem) for host, operations in hosts.items() for problem in of_play[id(operations)]
         ),
     ]
     if problems:

@@ -1,4 +1,4 @@
-"""The local files that a run sends: their size and digest, taken once however many hosts want them."""
+"""What a run sends, made ready once however many hosts want it: local files' digests, and the operations."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Final, Self
 
+from ansible_like import program
 from ansible_like.agent.controller import ALIVE, CONTENT
 from ansible_like.operations import Operation, Upload, encode
 from ansible_like.problems import Problem
@@ -94,6 +95,8 @@ class Sources:
     def __init__(self, operations: Iterable[Operation]) -> None:
         paths = {each.source for each in operations if isinstance(each, Upload)}
         self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._packed: dict[int, Future[bytes]] = {}
         self._reading: dict[str, Future[Source]] = {}
         if paths:
             # as many as can be hashed at once; threads of their own, so that hosts are reached meanwhile
@@ -111,6 +114,29 @@ class Sources:
             return operation
         source = self.of(operation)
         return replace(operation, source="", size_bytes=source.size_bytes, sha256=source.sha256)
+
+    def packed(self, operations: Sequence[Operation]) -> bytes:
+        """The operations as they are sent, encoded once for all hosts that share the very same sequence.
+
+        Raises SourceFault.
+        """
+        mine: Future[bytes] = Future()
+        with self._lock:
+            packed = self._packed.setdefault(id(operations), mine)
+        if packed is mine:
+            try:
+                mine.set_result(program.packed([encode(each) for each in self._sealed(operations)]))
+            except BaseException as error:
+                mine.set_exception(error)
+                raise
+        return packed.result()
+
+    def _sealed(self, operations: Iterable[Operation]) -> Iterator[Operation]:
+        for operation in operations:
+            try:
+                yield self.sealed(operation)
+            except SourceFault as fault:
+                raise SourceFault(f"{operation.title}: {fault}") from fault
 
     def end(self) -> None:
         """Read no further."""

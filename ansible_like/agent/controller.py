@@ -73,6 +73,12 @@ def tell(line: bytes) -> None:
         flush()
 
 
+def take_back(line: bytes) -> None:
+    """Unsay the line that was told last, if it was not sent yet."""
+    if _untold.endswith(line):
+        del _untold[-len(line) :]
+
+
 def flush() -> None:
     """Send what was told. Raises ControllerGone."""
     global _told_at  # noqa: PLW0603

@@ -106,12 +106,18 @@ class Channel:
 
     def __init__(self, secrets: list[str]) -> None:
         self._secrets = secrets
+        self._last = b""
 
     def say(self, **event: Any) -> None:
         masked = {
             name: self.mask(value) if isinstance(value, str) else value for name, value in event.items()
         }
-        controller.tell(json_line(masked))
+        if "duration_s" in event:  # of a step that ended at once, this says that it started, too
+            controller.take_back(
+                self._last
+            )  # that it started: of a step that ended at once, this says as much
+        self._last = json_line(masked)
+        controller.tell(self._last)
         if "status" not in event:
             controller.flush()
 

@@ -37,7 +37,7 @@ class Agent:
         secret: str = "secret",  # noqa: S107
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        desired = {
+        order = {
             "who": "process 1 on here",
             "purpose": "tests",
             "check": check,
@@ -45,8 +45,8 @@ class Agent:
             "silence_s": silence_s,
             "state_directory": str(state),
             "secrets": [],
-            "operations": [encode(operation) for operation in operations],
         }
+        packed = program.packed([encode(operation) for operation in operations])
         self.process = subprocess.Popen(
             [python, *program.ARGUMENTS[1:]],
             stdin=subprocess.PIPE,
@@ -55,7 +55,7 @@ class Agent:
             env={**os.environ, "PATH": measured.path(), **(environment or {})},
         )
         assert self.process.stdin
-        self.process.stdin.write(program.payload(desired, secret.encode()))
+        self.process.stdin.write(program.payload(order, packed, secret.encode()))
         self.process.stdin.flush()
         self.was_sent_the_program = False
         self._first = self._begin()
