@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 import stat
 from typing import NamedTuple
 
+from ansible_like.agent import names
 from ansible_like.agent.values import (
     Action,
     MakeDirectory,
@@ -47,8 +46,8 @@ def read_path(path: str, content: bool = False) -> PathFacts:
     return PathFacts(
         kind=kind,
         mode=stat.S_IMODE(status.st_mode),
-        owner=_user_name(status.st_uid),
-        group=group_name(status.st_gid),
+        owner=names.user_name(status.st_uid),
+        group=names.group_name(status.st_gid),
         content=_content(path) if content and kind == "file" else b"",
         target=os.readlink(path) if kind == "link" else "",
         empty=kind != "directory" or not any(os.scandir(path)),
@@ -135,17 +134,3 @@ def _content_diff(op: File, facts: PathFacts) -> str:
     lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), *names, lineterm="", n=2))
     more = [f"… {len(lines) - DIFF_LINES} more lines"] if len(lines) > DIFF_LINES else []
     return "\n".join(lines[:DIFF_LINES] + more)
-
-
-def _user_name(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
-
-
-def group_name(number: int) -> str:
-    try:
-        return grp.getgrgid(number).gr_name
-    except KeyError:
-        return str(number)

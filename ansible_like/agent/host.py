@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import grp
 import os
-import pwd
 import shutil
 import socket
 import stat
@@ -14,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible_like.agent import controller, processes
+from ansible_like.agent import controller, names, processes
 from ansible_like.agent.values import (
     Action,
     ActionFailed,
@@ -48,6 +46,8 @@ def perform(action: Action, tell: Callable[..., None]) -> Completed | None:
 
     ``tell`` says something to the controller meanwhile: ``progress``, or what is needed from there.
     """
+    if not isinstance(action, WriteFile):
+        names.forget()  # a command may change them, and whatever else goes on in a wait
     if isinstance(action, Run):
         return _run(action, lambda text: tell(progress=text))
     try:
@@ -171,41 +171,35 @@ def _await_locks(deed: str, until: float, timeout_s: float, on_line: Callable[[s
 
 
 def _write_file(action: WriteFile) -> None:
-    path = Path(action.path)
+    folder, _, name = action.path.rpartition("/")
     # the name is fixed, so what a power loss leaves behind is taken away by the next run
-    temporary = path.with_name(f".{path.name}.ansible_like")
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()
+    temporary = f"{folder}/.{name}.ansible_like"
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(_created(temporary), "wb") as file:
             file.write(action.content)
             file.flush()
-            os.fsync(descriptor)
-        set_attributes(str(temporary), action.mode, action.owner, action.group)
-        temporary.replace(path)
-    finally:
+            os.fsync(file.fileno())
+        set_attributes(temporary, action.mode, action.owner, action.group)
+        os.replace(temporary, action.path)
+    except BaseException:
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            os.unlink(temporary)
+        raise
+
+
+def _created(path: str) -> int:
+    """A new file, for us alone."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags, 0o600)
+    except FileExistsError:
+        os.unlink(path)
+        return os.open(path, flags, 0o600)
 
 
 def set_attributes(path: str, mode: int, owner: str, group: str) -> None:
-    os.chown(path, user_id(owner), group_id(group), follow_symlinks=False)
+    os.chown(path, names.user_id(owner), names.group_id(group), follow_symlinks=False)
     os.chmod(path, mode)
-
-
-def user_id(name: str) -> int:
-    try:
-        return int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
-    except KeyError:
-        raise KeyError(f"no user {name!r} on this host") from None
-
-
-def group_id(name: str) -> int:
-    try:
-        return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
-    except KeyError:
-        raise KeyError(f"no group {name!r} on this host") from None
 
 
 def _make_directory(action: MakeDirectory) -> None:

@@ -29,6 +29,7 @@ class Journal:
         self._steps, self._who, self._purpose = steps, who, purpose
         self._prefixes: list[str] = []
         self._is_open = False
+        self._telling: Any = None
         self._due: set[str] = set()
         self._done: dict[str, str] = {}
         self._booted_from: dict[str, str] = {}
@@ -87,10 +88,12 @@ class Journal:
     def tell(self, title: str, status: str, why: str) -> None:
         """For the history: what a step changed, or how it failed."""
         line = {"at": _now(), "who": self._who, "purpose": self._purpose}
-        with _opened(self._history, os.O_APPEND) as file:
-            file.write(json_line({**line, "title": title, "status": status, "why": why}))
-            is_too_long = file.tell() > HISTORY_BYTES
-        if is_too_long:
+        if not self._telling:
+            self._telling = _opened(self._history, os.O_APPEND)
+        self._telling.write(json_line({**line, "title": title, "status": status, "why": why}))
+        self._telling.flush()
+        if self._telling.tell() > HISTORY_BYTES:
+            self._telling = None
             with open(self._history, "rb") as file:
                 file.seek(-HISTORY_BYTES // 2, os.SEEK_END)
                 file.readline()  # the rest of one

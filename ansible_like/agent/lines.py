@@ -7,7 +7,7 @@ import pwd
 import re
 from typing import NamedTuple
 
-from ansible_like.agent import files
+from ansible_like.agent import files, names
 from ansible_like.agent.values import Action, MakeDirectory, Plan, Refused, SetAttributes, WriteFile, nothing
 from ansible_like.operations import AuthorizedKey, LineInFile
 
@@ -60,7 +60,7 @@ def read_key(op: AuthorizedKey) -> KeyFacts:
     folder = os.path.join(entry.pw_dir, ".ssh")
     return KeyFacts(
         entry.pw_dir if os.path.isdir(entry.pw_dir) else "",
-        files.group_name(entry.pw_gid),
+        names.group_name(entry.pw_gid),
         files.read_path(folder),
         files.read_path(f"{folder}/authorized_keys", content=True),
     )

@@ -135,6 +135,8 @@ class Convergence:
     ) -> None:
         self._steps, self._journal, self._channel, self._check = steps, journal, channel, check
         self._changed: set[str] = set()
+        found = ((number, step, references_of(step)) for number, step in enumerate(steps))
+        self._referring = [each for each in found if each[2]]
 
     def lead(self) -> None:
         for index, step in enumerate(self._steps):
@@ -233,7 +235,11 @@ class Convergence:
 
     def _dependants(self, index: int, step: Operation) -> set[str]:
         names = set(names_of(step))
-        return {later.title for later in self._steps[index + 1 :] if names.intersection(references_of(later))}
+        return {
+            later.title
+            for number, later, references in self._referring
+            if number > index and names.intersection(references)
+        }
 
 
 def _leaves_no_trace(step: Operation) -> bool:

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_like.agent import controller, files, host
+from ansible_like.agent import controller, files, host, names
 from ansible_like.agent.values import (
     Action,
     ActionFailed,
@@ -101,8 +101,8 @@ def opened(path: str, owner: str, group: str) -> Iterator[int]:
 
     Raises ActionFailed where it is full, OSError, KeyError where there is no such owner or group.
     """
-    host.user_id(owner)  # better now than after all has come
-    host.group_id(group)
+    names.user_id(owner)  # better now than after all has come
+    names.group_id(group)
     descriptor = open_own(part_of(path))
     try:
         yield descriptor

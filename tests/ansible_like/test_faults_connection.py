@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import threading
@@ -80,6 +81,9 @@ def test_a_connection_cut_in_a_step_of_any_kind(sshd: Sshd, place: Path, tmp_pat
         result = apply({target: operations}, on_event=cut, reconnect_deadline_s=0, state_directory=str(state))
     assert isinstance(result["node-0"].error, ConnectionLost)
 
+    with (state / "lock").open() as lock:
+        # until that agent has ended: else its command could go on, and the run end well unheard
+        fcntl.flock(lock, fcntl.LOCK_EX)
     hang.unlink()
     again = apply({sshd.target(): operations}, state_directory=str(state))["node-0"]
     assert again.error is None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ansible_like.agent import controller
+from ansible_like.agent import controller, main
 from ansible_like.operations import Command
 from tests.ansible_like.agents import Agent
 from tests.ansible_like.test_agent import own_file
@@ -56,3 +57,19 @@ def test_a_step_is_told_before_its_guard_or_its_command_runs(tmp_path: Path) -> 
         assert agent.until(status="started", index=1)
         fifo.write_text("\n")
         assert agent.until(index=1, status="ok")
+
+
+def test_a_step_that_ended_at_once_is_told_in_one_line(heard: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controller, "_told_at", float("inf"))
+    channel = main.Channel([])
+    channel.say(index=0, status="started")
+    channel.say(index=0, duration_s=0.0, status="ok")
+    channel.say(index=1, status="started")
+    controller.flush()
+    channel.say(index=1, duration_s=9.0, status="ok")
+    channel.say(end=True)
+    told = [json.loads(line) for line in os.read(heard, 1000).splitlines()]
+    assert [(each.get("index"), each.get("status")) for each in told] == [
+        *((0, "ok"), (1, "started"), (1, "ok")),
+        (None, None),
+    ]
