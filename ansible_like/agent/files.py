@@ -128,9 +128,18 @@ def _content_diff(op: File, facts: PathFacts) -> str:
         before, after = facts.content.decode(), op.data.decode()
     except UnicodeDecodeError:
         return f"± {op.path}: binary, {len(facts.content)} → {len(op.data)} bytes"
-    import difflib  # noqa: PLC0415 - 7 ms that a run without changes need not pay
+    if facts.kind == "absent":
+        added = after.splitlines()
+        head = [
+            "--- /dev/null",
+            f"+++ {op.path}",
+            f"@@ -0,0 +1{f',{len(added)}' if len(added) != 1 else ''} @@",
+        ]
+        lines = [*head, *(f"+{line}" for line in added)] if added else []
+    else:
+        import difflib  # noqa: PLC0415 - 7 ms that only a file that was there before need pay
 
-    names = ("/dev/null" if facts.kind == "absent" else op.path, op.path)
-    lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), *names, lineterm="", n=2))
+        both = (before.splitlines(), after.splitlines(), op.path, op.path)
+        lines = list(difflib.unified_diff(*both, lineterm="", n=2))
     more = [f"… {len(lines) - DIFF_LINES} more lines"] if len(lines) > DIFF_LINES else []
     return "\n".join(lines[:DIFF_LINES] + more)

@@ -214,7 +214,7 @@ class ControllerSilent(ControllerGone):
 
 
 def json_line(values: Mapping[str, Any]) -> bytes:
-    """A flat object; ``json`` would take longer to load than a run without changes takes."""
+    """A flat object with plain names; ``json`` would take longer to load than a run without changes takes."""
     try:
         from _json import encode_basestring_ascii as quoted  # noqa: PLC0415 - that which json itself uses
     except ImportError:
@@ -223,6 +223,8 @@ def json_line(values: Mapping[str, Any]) -> bytes:
     def text(value: Any) -> str:
         if isinstance(value, str):
             return str(quoted(value))
-        return {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
+        if value is None:
+            return "null"
+        return repr(value).lower() if isinstance(value, bool) else repr(value)
 
-    return f"{{{', '.join(f'{text(name)}: {text(value)}' for name, value in values.items())}}}\n".encode()
+    return ("{" + ", ".join([f'"{name}": {text(value)}' for name, value in values.items()]) + "}\n").encode()

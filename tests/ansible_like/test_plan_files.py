@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+from dataclasses import replace
+
 import pytest
 
-from ansible_like.agent.files import PathFacts, plan_absent, plan_directory, plan_file, plan_link
+from ansible_like.agent.files import DIFF_LINES, PathFacts, plan_absent, plan_directory, plan_file, plan_link
 from ansible_like.agent.values import MakeDirectory, MakeLink, Refused, Remove, SetAttributes, WriteFile
 from ansible_like.operations import Absent, Directory, File, Link
 
@@ -92,3 +95,11 @@ def test_links() -> None:
     for would_be_lost in (FOLDER, THERE):
         with pytest.raises(Refused, match="would be lost"):
             plan_link(op, would_be_lost)
+
+
+@pytest.mark.parametrize("text", ["", "one", "one\n", "one\ntwo\n\n", "a\rb\x0cc\n" + "line\n" * 300])
+def test_the_diff_of_a_new_file_is_that_of_difflib(text: str) -> None:
+    plan = plan_file(replace(FILE, content=text), PathFacts())
+    lines = list(difflib.unified_diff([], text.splitlines(), "/dev/null", FILE.path, lineterm="", n=2))
+    more = [f"… {len(lines) - DIFF_LINES} more lines"] if len(lines) > DIFF_LINES else []
+    assert plan.diff == "\n".join(lines[:DIFF_LINES] + more)
