@@ -130,11 +130,8 @@ def _content_diff(op: File, facts: PathFacts) -> str:
         return f"± {op.path}: binary, {len(facts.content)} → {len(op.data)} bytes"
     if facts.kind == "absent":
         added = after.splitlines()
-        head = [
-            "--- /dev/null",
-            f"+++ {op.path}",
-            f"@@ -0,0 +1{f',{len(added)}' if len(added) != 1 else ''} @@",
-        ]
+        place = "+1" if len(added) == 1 else f"+1,{len(added)}"
+        head = ["--- /dev/null", f"+++ {op.path}", f"@@ -0,0 {place} @@"]
         lines = [*head, *(f"+{line}" for line in added)] if added else []
     else:
         import difflib  # noqa: PLC0415 - 7 ms that only a file that was there before need pay

@@ -113,9 +113,7 @@ class Channel:
             name: self.mask(value) if isinstance(value, str) else value for name, value in event.items()
         }
         if "duration_s" in event:  # of a step that ended at once, this says that it started, too
-            controller.take_back(
-                self._last
-            )  # that it started: of a step that ended at once, this says as much
+            controller.take_back(self._last)
         self._last = json_line(masked)
         controller.tell(self._last)
         if "status" not in event:
