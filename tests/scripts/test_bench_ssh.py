@@ -251,6 +251,12 @@ def test_a_reset_takes_what_the_image_has_not(tmp_path: Path) -> None:
     assert new_paths(operations, tmp_path) == ["/etc/app", "/etc/app/conf.d", "/etc/app/conf.d/one"]
 
 
+def test_the_tables_in_the_page() -> None:
+    """`python -m scripts.bench_ssh table` prints what docs/measurements.md shows."""
+    shown = table.markdown(Results.load(bench_ssh.RESULTS)).strip()
+    assert shown in (REPO / "docs" / "measurements.md").read_text()
+
+
 @pytest.fixture
 def untouched_machine() -> Iterator[None]:
     if os.getuid() != 0 or not image.root().exists():
