@@ -4,54 +4,51 @@ from __future__ import annotations
 
 import grp
 import pwd
+from collections.abc import Callable
 
-_user_names: dict[int, str] = {}
-_group_names: dict[int, str] = {}
-_user_ids: dict[str, int] = {}
-_group_ids: dict[str, int] = {}
+_names: dict[tuple[str, int], str] = {}
+_ids: dict[tuple[str, str], int] = {}
 
 
 def forget() -> None:
     """They may be others from now on."""
-    for known in (_user_names, _group_names, _user_ids, _group_ids):
-        known.clear()
+    _names.clear()
+    _ids.clear()
 
 
 def user_name(number: int) -> str:
     """Its number, where it has no name."""
-    if number not in _user_names:
-        try:
-            _user_names[number] = pwd.getpwuid(number).pw_name
-        except KeyError:
-            _user_names[number] = str(number)
-    return _user_names[number]
+    return _name("user", number, lambda: pwd.getpwuid(number).pw_name)
 
 
 def group_name(number: int) -> str:
     """Its number, where it has no name."""
-    if number not in _group_names:
-        try:
-            _group_names[number] = grp.getgrgid(number).gr_name
-        except KeyError:
-            _group_names[number] = str(number)
-    return _group_names[number]
+    return _name("group", number, lambda: grp.getgrgid(number).gr_name)
 
 
 def user_id(name: str) -> int:
     """Also of a number in its place. Raises KeyError."""
-    if name not in _user_ids:
-        try:
-            _user_ids[name] = int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
-        except KeyError:
-            raise KeyError(f"no user {name!r} on this host") from None
-    return _user_ids[name]
+    return _id("user", name, lambda: pwd.getpwnam(name).pw_uid)
 
 
 def group_id(name: str) -> int:
     """Also of a number in its place. Raises KeyError."""
-    if name not in _group_ids:
+    return _id("group", name, lambda: grp.getgrnam(name).gr_gid)
+
+
+def _name(kind: str, number: int, look_up: Callable[[], str]) -> str:
+    if (kind, number) not in _names:
         try:
-            _group_ids[name] = int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
+            _names[kind, number] = look_up()
         except KeyError:
-            raise KeyError(f"no group {name!r} on this host") from None
-    return _group_ids[name]
+            _names[kind, number] = str(number)
+    return _names[kind, number]
+
+
+def _id(kind: str, name: str, look_up: Callable[[], int]) -> int:
+    if (kind, name) not in _ids:
+        try:
+            _ids[kind, name] = int(name) if name.isdigit() else look_up()
+        except KeyError:
+            raise KeyError(f"no {kind} {name!r} on this host") from None
+    return _ids[kind, name]
