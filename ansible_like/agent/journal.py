@@ -29,7 +29,7 @@ class Journal:
         self._steps, self._who, self._purpose = steps, who, purpose
         self._prefixes: list[str] = []
         self._is_open = False
-        self._telling: Any = None
+        self._telling = -1
         self._due: set[str] = set()
         self._done: dict[str, str] = {}
         self._booted_from: dict[str, str] = {}
@@ -88,12 +88,13 @@ class Journal:
     def tell(self, title: str, status: str, why: str) -> None:
         """For the history: what a step changed, or how it failed."""
         line = {"at": _now(), "who": self._who, "purpose": self._purpose}
-        if not self._telling:
-            self._telling = _opened(self._history, os.O_APPEND)
-        self._telling.write(json_line({**line, "title": title, "status": status, "why": why}))
-        self._telling.flush()
-        if self._telling.tell() > HISTORY_BYTES:
-            self._telling = None
+        if self._telling < 0:
+            self._telling = _descriptor(self._history, os.O_APPEND)
+        # without a buffer: what a full disk refuses must not be tried again when the program ends
+        os.write(self._telling, json_line({**line, "title": title, "status": status, "why": why}))
+        if os.fstat(self._telling).st_size > HISTORY_BYTES:
+            os.close(self._telling)
+            self._telling = -1
             with open(self._history, "rb") as file:
                 file.seek(-HISTORY_BYTES // 2, os.SEEK_END)
                 file.readline()  # the rest of one
@@ -167,7 +168,11 @@ def _replace(path: str, content: bytes) -> None:
 
 
 def _opened(path: str, flags: int) -> Any:
-    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | flags, 0o600), "ab")
+    return open(_descriptor(path, flags), "ab")
+
+
+def _descriptor(path: str, flags: int) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | flags, 0o600)
 
 
 def _now() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -170,6 +171,20 @@ class TestHistory:
         lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
         assert lines[-1]["title"] == f"step {HISTORY_BYTES // 1000 - 1}"
         assert HISTORY_BYTES / 4 < (tmp_path / "history.jsonl").stat().st_size <= HISTORY_BYTES
+
+    def test_what_a_full_disk_refuses_is_not_tried_again(self, tmp_path: Path) -> None:
+        journal = Journal(str(tmp_path), (), "who", "purpose")
+        journal.tell("before", "changed", "")
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                journal.tell("refused", "changed", "")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        journal.tell("after", "changed", "")
+        lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+        assert [line["title"] for line in lines] == ["before", "after"]
 
     def test_no_secret_is_in_what_stays_on_the_host(self, place: Path, state: Path) -> None:
         secret = "topsecret99"
