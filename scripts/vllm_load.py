@@ -6,8 +6,8 @@ Runs where vLLM is installed (a GPU machine): standard library and vllm, nothing
 (from `bench_profiles runs`): {"config": config.json's object, "input_tokens", "output_tokens",
 "loads": [{"concurrency", "requests"}], "runs": [{"name", "args": [flags of vllm serve]}]}.
 Weights are dummies, and each token is a word; every request has the same length and generates all its tokens.
-RESULTS.json gets a run as soon as it is there. On a machine with several GPUs, one of these may run on each
-(CUDA_VISIBLE_DEVICES).
+RESULTS.json gets each load's figures as soon as they are there. On a machine with several GPUs, one of these
+may run on each (CUDA_VISIBLE_DEVICES).
 """
 
 import argparse
