@@ -50,7 +50,7 @@ ORDERS = (
     ("article throughput", "throughput", "article latency", "balanced"),
 )
 SLACK = 0.02
-"""Two runs of the same flags differ by so much."""
+"""Two runs of the same flags can differ by so much with the most requests at once."""
 
 Json = dict[str, Any]
 
