@@ -123,6 +123,7 @@ class _HostRun:
         self._ways = ways
         self._on_event = on_event
         self._on_result = on_result
+        self._run = os.urandom(8).hex()  # by which the host knows it over all its connections
         self._at = "the agent was started"
         self._step = -1
         self._heard = False
@@ -197,6 +198,7 @@ class _HostRun:
     def _start(self, lock_wait_s: float) -> Start:
         """The agent, and all that it is to do. Raises EngineError."""
         order = {
+            "run": self._run,
             "who": f"process {os.getpid()} on {socket.gethostname()}",
             "purpose": self._ways.purpose,
             "check": self._ways.check,

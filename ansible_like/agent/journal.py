@@ -1,9 +1,9 @@
 """What a host remembers of a run that has not come to its end, and, bounded, of those before.
 
-``journal.jsonl`` is there only while a run is open: from what it first notes until it has ended well. It
-holds the steps that must still act on a change, and the commands that are done and that no guard knows of. A
-successor that was given the same steps up to such a command does not run it again, unless an earlier step had
-to change something anew. ``history.jsonl`` tells what was changed and what failed.
+``journal.jsonl`` holds the steps that must still act on a change, and the commands that are done and that no
+guard knows of. A successor that was given the same steps up to such a command does not run it again, unless
+an earlier step had to change something anew. What a run did that has ended well counts for that run alone,
+which comes again where its end went unheard. ``history.jsonl`` tells what was changed and what failed.
 """
 
 from __future__ import annotations
@@ -24,15 +24,18 @@ TIME_FORM = "%Y-%m-%d %H:%M:%S %Z"
 class Journal:
     """The journal of one run over these steps (each as it came), and what its predecessor left to it."""
 
-    def __init__(self, state: str, steps: Sequence[Mapping[str, Any]], who: str, purpose: str) -> None:
+    def __init__(
+        self, state: str, steps: Sequence[Mapping[str, Any]], run: str, who: str, purpose: str
+    ) -> None:
         self._path, self._history = f"{state}/journal.jsonl", f"{state}/history.jsonl"
-        self._steps, self._who, self._purpose = steps, who, purpose
+        self._steps, self._run, self._who, self._purpose = steps, run, who, purpose
         self._prefixes: list[str] = []
         self._is_open = False
         self._telling = -1
         self._due: set[str] = set()
         self._done: dict[str, str] = {}
         self._booted_from: dict[str, str] = {}
+        ended = run
         for line in _lines(self._path):
             if "due" in line:
                 self._due.add(line["due"])
@@ -42,6 +45,9 @@ class Journal:
                 self._done[line["done"]] = line["at"]
             if "reboot" in line:
                 self._booted_from[line["reboot"]] = line["boot"]
+            ended = line.get("ended", ended)
+        if ended != run:
+            self._done, self._booted_from = {}, {}
 
     def is_due(self, title: str) -> bool:
         """Whether the step must still act on a change of a run that did not come to it."""
@@ -102,10 +108,9 @@ class Journal:
             _replace(self._history, latest)
 
     def end(self) -> None:
-        """The run has ended well: only what other plays left to be acted on stays."""
-        self._done, self._booted_from = {}, {}
-        if self._due:
-            self._write()
+        """The run has ended well: what other plays left to be acted on stays, the rest only for itself."""
+        if self._notes():
+            self._write({"ended": self._run})
         else:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)
@@ -119,15 +124,19 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
 
-    def _write(self) -> None:
+    def _write(self, *more: dict[str, Any]) -> None:
         """Anew, as far as it is true of this run."""
-        own = {self._prefix(index) for index in range(len(self._steps))}
-        lines: list[dict[str, Any]] = [{"who": self._who, "purpose": self._purpose, "since": _now()}]
-        lines += [{"due": title} for title in sorted(self._due)]
-        lines += [{"done": key, "at": at} for key, at in self._done.items() if key in own]
-        lines += [{"reboot": key, "boot": boot} for key, boot in self._booted_from.items() if key in own]
-        _replace(self._path, b"".join(map(json_line, lines)))
+        head = {"who": self._who, "purpose": self._purpose, "since": _now()}
+        _replace(self._path, b"".join(map(json_line, (head, *self._notes(), *more))))
         self._is_open = True
+
+    def _notes(self) -> list[dict[str, Any]]:
+        lines = [{"due": title} for title in sorted(self._due)]
+        if self._done or self._booted_from:
+            own = {self._prefix(index) for index in range(len(self._steps))}
+            lines += [{"done": key, "at": at} for key, at in self._done.items() if key in own]
+            lines += [{"reboot": key, "boot": boot} for key, boot in self._booted_from.items() if key in own]
+        return lines
 
     def _prefix(self, index: int) -> str:
         """Names a step together with all before it; secrets go in only through the hash."""

@@ -82,7 +82,7 @@ def main(desired: Mapping[str, Any]) -> None:
     state, who, purpose = desired["state_directory"], desired["who"], desired["purpose"]
 
     def lead() -> None:
-        kept = journal.Journal(state, desired["operations"], who, purpose)
+        kept = journal.Journal(state, desired["operations"], desired["run"], who, purpose)
         Convergence(steps, kept, channel, desired["check"]).lead()
 
     try:
@@ -161,9 +161,18 @@ class Convergence:
             if outcome["status"] == "failed":
                 break
         else:
-            if not self._check:
-                self._journal.end()
+            if not self._check and not self._end():
+                return
         self._channel.say(end=True)
+
+    def _end(self) -> bool:
+        """Close the journal; False when that can't be, which the controller is told."""
+        try:
+            self._journal.end()
+        except OSError as error:
+            self._channel.say(unusable=str(error))
+            return False
+        return True
 
     def _step(self, index: int, step: Operation) -> dict[str, Any]:
         plan = self._plan(index, step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -35,9 +36,11 @@ class Agent:
         silence_s: float = 60,
         python: str = "python3",
         secret: str = "secret",  # noqa: S107
+        run: str = "",
         environment: Mapping[str, str] | None = None,
     ) -> None:
         order = {
+            "run": run or secrets.token_hex(8),
             "who": "process 1 on here",
             "purpose": "tests",
             "check": check,

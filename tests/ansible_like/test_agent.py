@@ -212,7 +212,7 @@ def test_facts_that_a_plan_brings_to_light_are_planned_once_more(
     monkeypatch.setattr(channel, "say", lambda **event: said.append(event))
     (place / "state").mkdir()
     step = own_file(inner, "")
-    history = journal.Journal(str(place / "state"), [encode(step)], "who", "purpose")
+    history = journal.Journal(str(place / "state"), [encode(step)], "run", "who", "purpose")
     main.Convergence([step], history, channel, check=False).lead()
     assert inner.is_dir()
     (result,) = (each for each in said if "duration_s" in each)

@@ -323,12 +323,18 @@ class Relay:
         self._to = port
         self._server = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = []
+        self._swallows = False
         self.port: int = self._server.getsockname()[1]
 
     def cut(self) -> None:
         for each in self._sockets:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+        self._swallows = False
+
+    def swallow(self) -> None:
+        """Until the cut, pass nothing on of what the host says."""
+        self._swallows = True
 
     def close(self) -> None:
         """Take no more connections."""
@@ -342,14 +348,14 @@ class Relay:
                 here, _ = self._server.accept()
                 there = socket.create_connection(("127.0.0.1", self._to))
                 self._sockets += [here, there]
-                for source, sink in ((here, there), (there, here)):
-                    threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+                for words in ((here, there, False), (there, here, True)):
+                    threading.Thread(target=self._pass_on, args=words, daemon=True).start()
 
-    @staticmethod
-    def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+    def _pass_on(self, source: socket.socket, sink: socket.socket, from_host: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                sink.sendall(data)
+                if not (from_host and self._swallows):
+                    sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
 

@@ -100,7 +100,8 @@ def test_a_connection_cut_in_a_step_of_any_kind(sshd: Sshd, place: Path, tmp_pat
     assert (place / "conf").read_text() == "a=1\nb=2\n"
     assert {path.name for path in place.iterdir()} == {"conf", "folder", "link", "log", "secret", *commands}
     assert {path.name for path in (place / "folder").iterdir()} == {"file", "made"}
-    assert {path.name for path in state.iterdir()} == {"agent", "history.jsonl", "lock"}
+    assert {path.name for path in state.iterdir()} == {"agent", "history.jsonl", "journal.jsonl", "lock"}
+    assert "ended" in (state / "journal.jsonl").read_text().splitlines()[-1]
 
 
 def test_an_sshd_that_is_restarted_keeps_who_is_in_and_new_ones_wait(

@@ -77,11 +77,24 @@ class TestKilled:
     def test_when_it_has_ended_the_next_one_begins_anew(self, place: Path, state: Path) -> None:
         steps = (counts(place, "first"), hangs(place))
         kill_in(place, state, *steps)
-        assert (state / "journal.jsonl").exists()
         converge(state, *steps)
-        assert sorted(path.name for path in state.iterdir()) == ["agent", "history.jsonl", "lock"]
         assert statuses(converge(state, *steps)) == ["changed", "changed"]
         assert runs(place, "first") == 2
+
+    def test_what_only_its_own_end_left_is_gone_with_the_next_one(self, place: Path, state: Path) -> None:
+        converge(state, counts(place, "first"))
+        assert (state / "journal.jsonl").exists()
+        converge(state, own_file(place / "a", "1"))
+        assert sorted(path.name for path in state.iterdir()) == ["agent", "history.jsonl", "lock"]
+
+    def test_when_the_next_one_is_killed_too_only_what_that_did_is_done(
+        self, place: Path, state: Path
+    ) -> None:
+        first, second = counts(place, "first"), counts(place, "second")
+        converge(state, first, second)
+        kill_in(place, state, first, hangs(place))
+        assert statuses(converge(state, first, second)) == ["ok", "changed"]
+        assert (runs(place, "first"), runs(place, "second")) == (2, 2)
 
     def test_two_kills_in_a_row_lose_nothing(self, place: Path, state: Path) -> None:
         steps = (counts(place, "first"), hangs(place), counts(place, "last"))
@@ -137,6 +150,24 @@ class TestKilled:
         assert (state / "journal.jsonl").read_bytes() == before
 
 
+def test_a_run_whose_end_went_unheard_comes_again_and_repeats_nothing(place: Path, state: Path) -> None:
+    conf = own_file(place / "conf", "v1\n")
+    acts = Command(f"echo x >> {place}/acts", when_changed=(str(place / "conf"),), name="acts")
+    steps = (counts(place, "first"), conf, acts, counts(place, "last"))
+    assert statuses(converge(state, *steps, run="one")) == ["changed"] * 4
+    for _ in range(2):
+        assert statuses(converge(state, *steps, run="one")) == ["ok"] * 4
+    assert [runs(place, name) for name in ("first", "acts", "last")] == [1, 1, 1]
+    assert statuses(converge(state, *steps, run="two")) == ["changed", "ok", "ok", "changed"]
+
+
+def test_an_end_that_cannot_be_kept_is_told(place: Path, state: Path) -> None:
+    # the last command leaves no room for the journal's next version
+    fills = Command(f"mkdir {state}/journal.jsonl.ansible_like", unless="false", name="fills")
+    said = _said(state, counts(place, "first"), fills)
+    assert "journal.jsonl" in said[-1]["unusable"]
+
+
 def test_a_failed_run_goes_on_where_it_failed(place: Path, state: Path) -> None:
     steps = (counts(place, "first"), Command(f"test -e {place}/mended", name="fails"), counts(place, "last"))
     assert statuses(converge(state, *steps)) == ["changed", "failed"]
@@ -165,7 +196,7 @@ class TestHistory:
         assert (second["status"], second["why"].splitlines()[-1]) == ("failed", "reason")
 
     def test_it_is_bounded_and_keeps_the_latest(self, tmp_path: Path) -> None:
-        journal = Journal(str(tmp_path), (), "who", "purpose")
+        journal = Journal(str(tmp_path), (), "run", "who", "purpose")
         for number in range(HISTORY_BYTES // 1000):
             journal.tell(f"step {number}", "changed", "x" * 1000)
         lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
@@ -173,7 +204,7 @@ class TestHistory:
         assert HISTORY_BYTES / 4 < (tmp_path / "history.jsonl").stat().st_size <= HISTORY_BYTES
 
     def test_what_a_full_disk_refuses_is_not_tried_again(self, tmp_path: Path) -> None:
-        journal = Journal(str(tmp_path), (), "who", "purpose")
+        journal = Journal(str(tmp_path), (), "run", "who", "purpose")
         journal.tell("before", "changed", "")
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
@@ -212,13 +243,13 @@ def test_a_state_directory_that_cannot_be_trusted_is_told(place: Path, state: Pa
         state.write_text("")
     else:
         state = Path("/proc/nowhere")
-    (said,) = (each for each in _said(own_file(place / "a", ""), state) if "unusable" in each)
+    (said,) = (each for each in _said(state, own_file(place / "a", "")) if "unusable" in each)
     assert str(state) in said["unusable"]
     assert not (place / "a").exists()
 
 
-def _said(operation: Operation, state: Path) -> list[dict[str, Any]]:
-    with Agent((operation,), state) as agent:
+def _said(state: Path, *operations: Operation) -> list[dict[str, Any]]:
+    with Agent(operations, state) as agent:
         assert agent.process.stdout
         said = [json.loads(line) for line in agent.process.stdout]
         assert agent.process.wait() == 0
@@ -316,4 +347,4 @@ def test_a_controller_killed_at_any_boundary_of_a_step(
     assert heard == [1] * len(heard)
     assert sorted(done) in ([1, 1, 1, 1], [1, 1, 1, 2])
     assert (place / "a").read_text() == "1"
-    assert not (state / "journal.jsonl").exists()
+    assert "ended" in (state / "journal.jsonl").read_text().splitlines()[-1]

@@ -590,7 +590,7 @@ def test_a_host_that_someone_boots_anew_in_the_middle(node: Node) -> None:
     assert result.error is None
     assert statuses(result) == ["changed"] * 3
     assert node.run("cat /var/tmp/once") == "x\nx\n"
-    assert node.run("ls /var/lib/ansible_like").split() == ["agent", "history.jsonl", "lock"]
+    assert node.run("ls /var/lib/ansible_like").split() == ["agent", "history.jsonl", "journal.jsonl", "lock"]
 
 
 def test_one_that_cannot_boot_anew_says_so(node: Node) -> None:

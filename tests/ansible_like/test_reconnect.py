@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,28 @@ def test_it_goes_on_in_the_step_it_was_in(lead: Lead, place: Path) -> None:
         *((3, "progress"), (3, "progress"), (3, "started"), (3, "changed"), (4, "started"), (4, "changed")),
     ]
     assert "connection ended when step 3 of 4, command cut, was running; connecting anew" in events[6].detail
+
+
+def test_a_run_that_came_to_its_end_unheard_repeats_nothing(sshd: Sshd, place: Path, tmp_path: Path) -> None:
+    os.mkfifo(place / "fifo")
+    waits = Command(f"echo PROGRESS up; read line < {place}/fifo", progress=True, name="waits")
+    state = tmp_path / "state"
+    with Relay(sshd.port) as relay:
+
+        def follow(event: Event) -> None:
+            if event.detail == "up":
+                relay.swallow()
+                (place / "fifo").write_text("\n")
+                with (state / "lock").open() as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX)  # until its agent has ended
+                relay.cut()
+
+        target = sshd.target(port=relay.port)
+        steps = (waits, counts(place, "last"))
+        result = apply({target: steps}, on_event=follow, state_directory=str(state))["node-0"]
+    assert result.error is None
+    assert [each.why[:10] for each in result.operations] == ["done at 20"] * 2
+    assert runs(place, "last") == 1
 
 
 def test_one_that_is_cut_each_time_in_the_same_step_has_failed(lead: Lead, place: Path) -> None:
