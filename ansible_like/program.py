@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import marshal
 import threading
 import zlib
@@ -11,15 +12,16 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
+from ansible_like.agent import start
 from ansible_like.agent.controller import ALIVE
 
 HERE: Final = Path(__file__).parent
-START: Final = "ansible_like.agent.start"
+START: Final = start.__name__
 START_FILE: Final = "ansible_like/agent/start.py"  # in tracebacks
 
 TOO_OLD: Final = 76
 # runs what the last run left compiled there, if that bears the seal that only this controller can make;
-# else asks for the program
+# else asks for the program, and tells which compiled code its Python reads
 LOADER: Final = rf"""
 import os,sys,zlib,marshal
 if sys.version_info<(3,8):sys.stderr.write(sys.version);sys.exit({TOO_OLD})
@@ -46,9 +48,13 @@ try:
  m=marshal.loads(c)
 except Exception:m=None
 n={{"__name__":"start"}}
-if not m:os.write(1,b'\n{{"program":"needed"}}\n')
-exec(marshal.loads(m["{START}"])if m else compile(f(),"{START_FILE}","exec"),n)
-n["run"](m or n["install"](n["SOURCES"],k,s,not d["check"]),d)
+if not m:
+ from _frozen_importlib_external import MAGIC_NUMBER as g
+ os.write(1,b'\n{{"program":"%s"}}\n'%g.hex().encode())
+ p=marshal.loads(f())
+c=(m or p)["{START}"]
+exec(marshal.loads(c)if isinstance(c,bytes)else compile(c,"{START_FILE}","exec"),n)
+n["run"](m or n["install"](p,k,s,not d["check"]),d)
 """
 
 ARGUMENTS: Final = ("python3", "-I", "-S", "-X", "utf8", "-c", LOADER)
@@ -64,7 +70,7 @@ def payload(order: Mapping[str, Any], operations: bytes, secret: bytes) -> bytes
     of the program.
     """
     with _once:
-        key = blake2b(_sources(), key=blake2b(secret).digest()).digest()
+        key = blake2b(marshal.dumps(_sources(), 2), key=blake2b(secret).digest()).digest()
     return key + packed(order) + operations
 
 
@@ -73,26 +79,29 @@ def packed(value: Any) -> bytes:
     return _frame(zlib.compress(marshal.dumps(value, 2)))
 
 
-def program() -> bytes:
-    """What a host is sent that has no agent compiled by this version of it, sealed for this controller."""
+def program(magic: bytes) -> bytes:
+    """What a host is sent that has no agent compiled by this version of it, sealed for this controller.
+
+    ``magic`` is its Python's number for compiled code: it gets such code where ours is the same.
+    """
     with _once:
-        return _frame(_compressed())
+        return _compressed(compiled=magic == importlib.util.MAGIC_NUMBER)
 
 
 @functools.cache
-def _sources() -> bytes:
+def _sources() -> dict[str, str]:
     paths = (HERE / "operations.py", *sorted((HERE / "agent").glob("[!_]*.py")))
-    sources = {
+    return {
         ".".join(path.relative_to(HERE.parent).with_suffix("").parts): path.read_text(encoding="utf-8")
         for path in paths
     }
-    start = (HERE.parent / START_FILE).read_text(encoding="utf-8")
-    return f"{start}\nSOURCES = {sources!r}\n".encode()
 
 
 @functools.cache
-def _compressed() -> bytes:
-    return zlib.compress(_sources(), 9)
+def _compressed(*, compiled: bool) -> bytes:
+    return packed(
+        {name: start.compiled(name, text) if compiled else text for name, text in _sources().items()}
+    )
 
 
 def _frame(packed: bytes) -> bytes:

@@ -24,11 +24,19 @@ BUILT_IN = {"collections.abc": "_collections_abc", "signal": "_signal"}
 _ModuleSpec: Any = type(sys.__spec__)  # to import it would cost a millisecond
 
 
-def install(sources: Mapping[str, str], key: bytes, state: str, keep: bool) -> dict[str, bytes]:
-    """Compile the modules; where ``keep`` holds and the host lets us, leave them under ``state``, sealed."""
+def compiled(name: str, source: str) -> bytes:
+    """A module's code, the same for every Python that numbers it alike, however that one was started."""
+    return marshal.dumps(compile(source, f"{name.replace('.', '/')}.py", "exec", 0, True, 0))
+
+
+def install(program: Mapping[str, str | bytes], key: bytes, state: str, keep: bool) -> dict[str, bytes]:
+    """Compile what came as source; where ``keep`` holds and the host lets us, leave all of it sealed.
+
+    It is left under ``state``.
+    """
     codes = {
-        name: marshal.dumps(compile(source, f"{name.replace('.', '/')}.py", "exec"))
-        for name, source in sources.items()
+        name: module if isinstance(module, bytes) else compiled(name, module)
+        for name, module in program.items()
     }
     if keep:
         try:  # noqa: SIM105 - contextlib is slow to load

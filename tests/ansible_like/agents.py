@@ -37,6 +37,7 @@ class Agent:
         python: str = "python3",
         secret: str = "secret",  # noqa: S107
         run: str = "",
+        magic: bytes | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         order = {
@@ -61,18 +62,21 @@ class Agent:
         self.process.stdin.write(program.payload(order, packed, secret.encode()))
         self.process.stdin.flush()
         self.was_sent_the_program = False
-        self._first = self._begin()
+        self._first = self._begin(magic)
 
-    def _begin(self) -> list[bytes]:
-        """Send the program if it is asked for; else what was said in place of that."""
+    def _begin(self, magic: bytes | None) -> list[bytes]:
+        """Send the program if it is asked for; else what was said in place of that.
+
+        ``magic``: as if its Python had told this number.
+        """
         assert self.process.stdin
         assert self.process.stdout
         first = self.process.stdout.readline()
         if first.strip():
             return [first]
-        if b"program" in self.process.stdout.readline():
+        if asked := json.loads(self.process.stdout.readline()).get("program"):
             self.was_sent_the_program = True
-            self.process.stdin.write(program.program())
+            self.process.stdin.write(program.program(magic or bytes.fromhex(asked)))
             self.process.stdin.flush()
         return []
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import marshal
 import os
 import stat
+import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ansible_like import program
 from tests.ansible_like.agents import OLDEST, Agent
 from tests.ansible_like.test_agent import own_file, statuses
 
@@ -18,8 +22,14 @@ def state(tmp_path: Path) -> Path:
     return tmp_path / "state"
 
 
-def converge(state: Path, place: Path, **options: str) -> list[str]:
-    with Agent((own_file(place / "a", "x"),), state, **options) as agent:  # type: ignore[arg-type]
+def kept(state: Path) -> dict[str, object]:
+    """The code of each module."""
+    codes = marshal.loads((state / "agent").read_bytes()[64:])  # noqa: S302
+    return {name: marshal.loads(code) for name, code in codes.items()}  # noqa: S302
+
+
+def converge(state: Path, place: Path, **options: Any) -> list[str]:
+    with Agent((own_file(place / "a", "x"),), state, **options) as agent:
         return statuses(agent.results())
 
 
@@ -83,6 +93,16 @@ def test_another_python_compiles_its_own(state: Path, tmp_path: Path) -> None:
         assert converge(state, tmp_path, python=python)
         assert (state / "agent").read_bytes() != before
     assert sorted(path.name for path in state.iterdir()) == ["agent", "history.jsonl", "lock"]
+
+
+def test_a_python_of_another_kind_is_sent_the_source(state: Path, tmp_path: Path) -> None:
+    assert converge(state, tmp_path) == ["changed"]
+    compiled = kept(state)
+    (state / "agent").unlink()
+    assert converge(state, tmp_path, magic=b"none") == ["ok"]
+    assert kept(state) == compiled
+    assert b"def install" not in zlib.decompress(program.program(importlib.util.MAGIC_NUMBER)[10:])
+    assert b"def install" in zlib.decompress(program.program(b"none")[10:])
 
 
 def test_where_it_cannot_be_kept_all_goes_without(state: Path, tmp_path: Path) -> None:
