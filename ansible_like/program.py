@@ -79,13 +79,13 @@ def packed(value: Any) -> bytes:
     return _frame(zlib.compress(marshal.dumps(value, 2)))
 
 
-def program(magic: bytes) -> bytes:
+def program(magic: str) -> bytes:
     """What a host is sent that has no agent compiled by this version of it, sealed for this controller.
 
-    ``magic`` is its Python's number for compiled code: it gets such code where ours is the same.
+    ``magic`` (hex) is its Python's number for compiled code: it gets such code where ours is the same.
     """
     with _once:
-        return _compressed(compiled=magic == importlib.util.MAGIC_NUMBER)
+        return _compressed(compiled=magic == importlib.util.MAGIC_NUMBER.hex())
 
 
 @functools.cache

@@ -257,7 +257,7 @@ class _HostRun:
                 raise
             return  # what a login shell's start-up files print
         if "program" in said:
-            self._sending = iter((program.program(bytes.fromhex(said["program"])),))
+            self._sending = iter((program.program(said["program"]),))
             return
         self._heard = True
         if "busy" in said:

@@ -30,9 +30,9 @@ def compiled(name: str, source: str) -> bytes:
 
 
 def install(program: Mapping[str, str | bytes], key: bytes, state: str, keep: bool) -> dict[str, bytes]:
-    """Compile what came as source; where ``keep`` holds and the host lets us, leave all of it sealed.
+    """Each module's code, compiled here where its source came.
 
-    It is left under ``state``.
+    Where ``keep`` holds and the host lets us, all of it stays under ``state``, sealed with the key.
     """
     codes = {
         name: module if isinstance(module, bytes) else compiled(name, module)

@@ -44,7 +44,7 @@ def estimate_s(plan: Mapping[Cell, Sequence[str]], repeats: int) -> float:
 
 
 def about() -> dict[str, Any]:
-    """What is measured where."""
+    """What is measured where; kept is what was true at the latest run."""
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     model = next(
         (
@@ -67,7 +67,7 @@ def about() -> dict[str, Any]:
 
 def measure(plan: Mapping[Cell, Sequence[str]], repeats: int, file: Path) -> None:
     """Measure what is missing in the results file; each finished round is kept. Raises Failure."""
-    results = Results.load(file) if file.exists() else Results(about(), {})
+    results = Results(about(), Results.load(file).cells if file.exists() else {})
     open_cells = {
         cell: who
         for cell, who in plan.items()

@@ -14,14 +14,14 @@ def write(results: Results, file: Path) -> None:
     """Draw it into a PNG."""
     import vl_convert
 
-    file.write_bytes(vl_convert.vegalite_to_png(chart(results), scale=2))
+    file.write_bytes(vl_convert.vegalite_to_png(chart(results), scale=1))
 
 
 def chart(results: Results) -> dict[str, Any]:
     """The Vega-Lite specification, with all its data inside."""
     values = [
         {"cell": cell.key, "peer": peer, "s": round(second, 2), "rank": ALL.index(peer)}
-        for cell, rows in sorted(results.cells.items(), key=lambda item: item[0].key)
+        for cell, rows in results.cells.items()
         for peer, row in rows.items()
         if (second := row.median("second", "wall_s")) is not None
     ]
@@ -33,13 +33,19 @@ def chart(results: Results) -> dict[str, Any]:
         "field": "peer", "type": "nominal", "legend": None,
         "scale": {"domain": list(ALL), "range": list(COLOURS)},
     }  # fmt: skip
-    text = {"type": "text", "align": "left", "dx": 5, "fontSize": 12}
+    text = {"type": "text", "align": "left", "dx": 8, "fontSize": 12}
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "title": {"text": "Second pass: nothing is left to do", "anchor": "start", "fontSize": 18},
         "background": "white",
         "data": {"values": values},
-        "facet": {"field": "cell", "type": "nominal", "title": None, "header": {"labelFontSize": 13}},
+        "facet": {
+            "field": "cell",
+            "type": "nominal",
+            "title": None,
+            "header": {"labelFontSize": 13},
+            "sort": [cell.key for cell in sorted(results.cells)],
+        },
         "columns": 2,
         "spec": {
             "width": 380,

@@ -13,7 +13,7 @@ from scripts.ssh_bench.measure import Usage
 MIB = 1 << 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Cell:
     """One place in the matrix."""
 

@@ -1,6 +1,7 @@
 """The results as Markdown: one table of medians, one of the bars."""
 
 from collections.abc import Iterator
+from operator import itemgetter
 
 from scripts.ssh_bench.peers import ALL
 from scripts.ssh_bench.results import MIB, Bar, Results, bars
@@ -21,13 +22,13 @@ def missed(results: Results) -> list[Bar]:
 
 def _about(results: Results) -> Iterator[str]:
     versions = ", ".join(f"{name} {version}" for name, version in results.about.get("versions", {}).items())
-    yield f"{results.about.get('machine', '')}, {results.about.get('date', '')}; {versions}."
+    yield f"{results.about.get('machine', '')}, last run {results.about.get('date', '')}; {versions}."
 
 
 def _medians(results: Results) -> Iterator[str]:
     yield "| workload | hosts | delay | peer | first, s | second, s | × engine | CPU, s | MiB | runs |"
     yield "|---|--:|--:|---|--:|--:|--:|--:|--:|--:|"
-    for cell, rows in sorted(results.cells.items(), key=lambda item: item[0].key):
+    for cell, rows in sorted(results.cells.items(), key=itemgetter(0)):
         for peer in (name for name in ALL if name in rows):
             row = rows[peer]
             named = "scp" if (peer, cell.workload) == ("ssh", "W5") else peer

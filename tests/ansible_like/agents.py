@@ -37,7 +37,7 @@ class Agent:
         python: str = "python3",
         secret: str = "secret",  # noqa: S107
         run: str = "",
-        magic: bytes | None = None,
+        magic: str = "",
         environment: Mapping[str, str] | None = None,
     ) -> None:
         order = {
@@ -64,7 +64,7 @@ class Agent:
         self.was_sent_the_program = False
         self._first = self._begin(magic)
 
-    def _begin(self, magic: bytes | None) -> list[bytes]:
+    def _begin(self, magic: str) -> list[bytes]:
         """Send the program if it is asked for; else what was said in place of that.
 
         ``magic``: as if its Python had told this number.
@@ -76,7 +76,7 @@ class Agent:
             return [first]
         if asked := json.loads(self.process.stdout.readline()).get("program"):
             self.was_sent_the_program = True
-            self.process.stdin.write(program.program(magic or bytes.fromhex(asked)))
+            self.process.stdin.write(program.program(magic or asked))
             self.process.stdin.flush()
         return []
 
