@@ -70,7 +70,7 @@ def payload(order: Mapping[str, Any], operations: bytes, secret: bytes) -> bytes
     of the program.
     """
     with _once:
-        key = blake2b(marshal.dumps(_sources(), 2), key=blake2b(secret).digest()).digest()
+        key = blake2b(_version(), key=blake2b(secret).digest()).digest()
     return key + packed(order) + operations
 
 
@@ -95,6 +95,11 @@ def _sources() -> dict[str, str]:
         ".".join(path.relative_to(HERE.parent).with_suffix("").parts): path.read_text(encoding="utf-8")
         for path in paths
     }
+
+
+@functools.cache
+def _version() -> bytes:
+    return blake2b(marshal.dumps(_sources(), 2)).digest()
 
 
 @functools.cache

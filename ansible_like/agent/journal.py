@@ -68,7 +68,7 @@ class Journal:
             left = {prefix: at for prefix, at in self._done.items() if prefix in kept}
             if left != self._done:
                 self._done = left
-                self._write()
+                self._write(self._notes())
 
     def add_due(self, titles: set[str]) -> None:
         if titles - self._due:
@@ -109,28 +109,28 @@ class Journal:
 
     def end(self) -> None:
         """The run has ended well: what other plays left to be acted on stays, the rest only for itself."""
-        if self._notes():
-            self._write({"ended": self._run})
+        if notes := self._notes():
+            self._write([*notes, {"ended": self._run}])
         else:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)
 
     def _add(self, *lines: dict[str, Any]) -> None:
         if not self._is_open:
-            self._write()
+            self._write(self._notes())
             return
         with _opened(self._path, os.O_APPEND) as file:
             file.write(b"".join(map(json_line, lines)))
             file.flush()
             os.fsync(file.fileno())
 
-    def _write(self, *more: dict[str, Any]) -> None:
-        """Anew, as far as it is true of this run."""
+    def _write(self, notes: Sequence[Mapping[str, Any]]) -> None:
         head = {"who": self._who, "purpose": self._purpose, "since": _now()}
-        _replace(self._path, b"".join(map(json_line, (head, *self._notes(), *more))))
+        _replace(self._path, b"".join(map(json_line, (head, *notes))))
         self._is_open = True
 
     def _notes(self) -> list[dict[str, Any]]:
+        """What is known, as far as it is true of this run."""
         lines = [{"due": title} for title in sorted(self._due)]
         if self._done or self._booted_from:
             own = {self._prefix(index) for index in range(len(self._steps))}

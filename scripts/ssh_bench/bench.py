@@ -67,7 +67,7 @@ def about() -> dict[str, Any]:
 
 def measure(plan: Mapping[Cell, Sequence[str]], repeats: int, file: Path) -> None:
     """Measure what is missing in the results file; each finished round is kept. Raises Failure."""
-    results = Results(about(), Results.load(file).cells if file.exists() else {})
+    results = Results.load(file) if file.exists() else Results({}, {})
     open_cells = {
         cell: who
         for cell, who in plan.items()
@@ -78,6 +78,7 @@ def measure(plan: Mapping[Cell, Sequence[str]], repeats: int, file: Path) -> Non
     }
     if not open_cells:
         return
+    results.about = about()
     count = max(cell.hosts for cell in open_cells)
     say(f"booting {count} hosts …")
     with fleet.booted(count) as hosts:
