@@ -6,7 +6,6 @@ nothing but Python 3.8's standard library.
 
 from __future__ import annotations
 
-import binascii
 import dataclasses
 import shlex
 from collections.abc import Mapping
@@ -500,27 +499,19 @@ def references_of(operation: Operation) -> tuple[str, ...]:
     return operation.when_changed if isinstance(operation, (Command, Reboot)) else ()
 
 
-def encode(operation: Operation) -> dict[str, Any]:
-    """The operation as JSON's own types: its kind and its fields; bytes as ``{"$base64": …}``."""
-    wire: dict[str, Any] = {"kind": type(operation).__name__}
-    for each in dataclasses.fields(operation):
-        value = getattr(operation, each.name)
-        if isinstance(value, bytes):
-            value = {"$base64": binascii.b2a_base64(value, newline=False).decode("ascii")}
-        wire[each.name] = dict(value) if isinstance(value, Mapping) else value
-    return wire
+def encode(operation: Operation) -> tuple[Any, ...]:
+    """The operation as it is sent: its kind and its fields in order, of types that ``marshal`` knows."""
+    values = (getattr(operation, each.name) for each in dataclasses.fields(operation))
+    return (type(operation).__name__, *map(_plain, values))
 
 
-def decode(wire: Mapping[str, Any]) -> Operation:
+def decode(wire: tuple[Any, ...]) -> Operation:
     """The operation that ``encode`` made this of."""
-    values = {name: _decoded(value) for name, value in wire.items() if name != "kind"}
-    operation: Operation = KINDS[wire["kind"]](**values)
+    operation: Operation = KINDS[wire[0]](*wire[1:])
     return operation
 
 
-def _decoded(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(value)
-    if isinstance(value, dict) and set(value) == {"$base64"}:
-        return binascii.a2b_base64(value["$base64"])
-    return value
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return tuple(value) if isinstance(value, list) else value

@@ -150,7 +150,12 @@ def digest(operations: Sequence[Operation]) -> str:
     """
     sources = Sources(operations)
     wires = [encode(sources.sealed(operation)) for operation in operations]
-    return hashlib.sha256(json.dumps(wires, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(wires, sort_keys=True, default=_told).encode()).hexdigest()
+
+
+def _told(content: bytes) -> dict[str, str]:
+    """Bytes as JSON, told apart from text."""
+    return {"$bytes": content.hex()}
 
 
 def problems_of_sources(operations: Iterable[Operation]) -> Iterator[Problem]:

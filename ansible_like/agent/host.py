@@ -175,9 +175,11 @@ def _write_file(action: WriteFile) -> None:
     # the name is fixed, so what a power loss leaves behind is taken away by the next run
     temporary = f"{folder}/.{name}.ansible_like"
     try:
-        with os.fdopen(_created(temporary), "wb") as file:
-            file.write(action.content)
-            file.flush()
+        # without a buffer of Python's: a play may have thousands of them
+        with open(_created(temporary), "wb", buffering=0) as file:
+            left = memoryview(action.content)
+            while left:
+                left = left[file.write(left) :]
             os.fsync(file.fileno())
         set_attributes(temporary, action.mode, action.owner, action.group)
         os.replace(temporary, action.path)

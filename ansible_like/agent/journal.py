@@ -24,9 +24,7 @@ TIME_FORM = "%Y-%m-%d %H:%M:%S %Z"
 class Journal:
     """The journal of one run over these steps (each as it came), and what its predecessor left to it."""
 
-    def __init__(
-        self, state: str, steps: Sequence[Mapping[str, Any]], run: str, who: str, purpose: str
-    ) -> None:
+    def __init__(self, state: str, steps: Sequence[object], run: str, who: str, purpose: str) -> None:
         self._path, self._history = f"{state}/journal.jsonl", f"{state}/history.jsonl"
         self._steps, self._run, self._who, self._purpose = steps, run, who, purpose
         self._prefixes: list[str] = []

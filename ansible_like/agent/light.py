@@ -30,6 +30,8 @@ class _NamedTupleMeta(type):
         defaults = {field: namespace[field] for field in fields if field in namespace}
 
         def make(cls, *values, **named):
+            if len(values) == len(fields) and not named:
+                return tuple.__new__(cls, values)
             rest = tuple(
                 named.pop(each) if each in named else defaults[each] for each in fields[len(values) :]
             )

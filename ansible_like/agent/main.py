@@ -109,12 +109,13 @@ class Channel:
         self._last = b""
 
     def say(self, **event: Any) -> None:
-        masked = {
-            name: self.mask(value) if isinstance(value, str) else value for name, value in event.items()
-        }
+        if self._secrets:
+            event = {
+                name: self.mask(value) if isinstance(value, str) else value for name, value in event.items()
+            }
         if "duration_s" in event:  # of a step that ended at once, this says that it started, too
             controller.take_back(self._last)
-        self._last = json_line(masked)
+        self._last = json_line(event)
         controller.tell(self._last)
         if "status" not in event:
             controller.flush()
@@ -133,6 +134,7 @@ class Convergence:
     ) -> None:
         self._steps, self._journal, self._channel, self._check = steps, journal, channel, check
         self._changed: set[str] = set()
+        self._handlers: dict[type[Any], Handler] = {}
         found = ((number, step, references_of(step)) for number, step in enumerate(steps))
         self._referring = [each for each in found if each[2]]
 
@@ -196,7 +198,8 @@ class Convergence:
         return outcome
 
     def _plan(self, index: int, step: Operation) -> Plan:
-        handler = handler_of(type(step))
+        kind = type(step)
+        handler = self._handlers.get(kind) or self._handlers.setdefault(kind, handler_of(kind))
         facts = handler.read(step)
         if not isinstance(step, (operations.Service, operations.Command, operations.Reboot)):
             return handler.plan(step, facts)

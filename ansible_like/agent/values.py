@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Union
 
+try:
+    from _json import encode_basestring_ascii as _quoted  # that which json itself uses
+except ImportError:
+    from json import dumps as _quoted
+
 MASK = "********"
 GONE = 75
 """The exit code of an agent whose controller went away, or that the host ended."""
@@ -215,16 +220,12 @@ class ControllerSilent(ControllerGone):
 
 def json_line(values: Mapping[str, Any]) -> bytes:
     """A flat object with plain names; ``json`` would take longer to load than a run without changes takes."""
-    try:
-        from _json import encode_basestring_ascii as quoted  # noqa: PLC0415 - that which json itself uses
-    except ImportError:
-        from json import dumps as quoted  # noqa: PLC0415
+    return ("{" + ", ".join([f'"{name}": {_json(value)}' for name, value in values.items()]) + "}\n").encode()
 
-    def text(value: Any) -> str:
-        if isinstance(value, str):
-            return str(quoted(value))
-        if value is None:
-            return "null"
-        return repr(value).lower() if isinstance(value, bool) else repr(value)
 
-    return ("{" + ", ".join([f'"{name}": {text(value)}' for name, value in values.items()]) + "}\n").encode()
+def _json(value: Any) -> str:
+    if isinstance(value, str):
+        return str(_quoted(value))
+    if value is None:
+        return "null"
+    return repr(value).lower() if isinstance(value, bool) else repr(value)

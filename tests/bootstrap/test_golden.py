@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_like.operations import File, Operation, encode
+from ansible_like.operations import File, Operation
 from ansible_like.problems import problems_of
 from bootstrap.node import node_operations
 from bootstrap.replica import replica_operations
@@ -34,10 +34,10 @@ def files_of(operations: Sequence[Operation]) -> dict[str, str]:
 
 def lines_of(operations: Sequence[Operation]) -> Iterator[str]:
     for operation in operations:
-        wire = encode(operation)
-        if "mode" in wire:
-            wire["mode"] = oct(wire["mode"])
-        yield json.dumps({key: value for key, value in wire.items() if key != "content"})
+        told = {"kind": type(operation).__name__, **vars(operation)}
+        if "mode" in told:
+            told["mode"] = oct(told["mode"])
+        yield json.dumps({key: value for key, value in told.items() if key != "content"})
 
 
 def written(directory: Path) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_like.connection import Target
-from ansible_like.operations import Operation, decode
+from ansible_like.operations import KINDS, Operation
 from ansible_like.runner import apply
 
 
@@ -28,10 +28,11 @@ def main() -> int:
 
 def operation(wire: dict[str, Any]) -> Operation:
     """One operation of a play; a file's content is read from its source."""
+    fields = {name: value for name, value in wire.items() if name != "kind"}
     if wire["kind"] == "File":
-        content = Path(wire["source"]).read_bytes()
-        wire = {name: value for name, value in wire.items() if name != "source"} | {"content": content}
-    return decode(wire)
+        fields["content"] = Path(fields.pop("source")).read_bytes()
+    made: Operation = KINDS[wire["kind"]](**fields)
+    return made
 
 
 if __name__ == "__main__":
