@@ -19,6 +19,7 @@ class OperationResult:
     why: str
     """Why nothing was to do, what was different, or what failed."""
     diff: str = ""
+    """What changes in files, where that was asked for."""
     stdout_tail: str = ""
     """The end of a command's output; when it failed, its last lines of stderr (or stdout)."""
     exit_code: int | None = None

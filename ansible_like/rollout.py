@@ -34,6 +34,7 @@ def roll_out(
     rollout: Rollout,
     *,
     check: bool = False,
+    diff: bool = False,
     connect_deadline_s: float = 300,
     reconnect_deadline_s: float = 300,
     on_batch: Callable[[int, Batch], None] | None = None,
@@ -62,6 +63,7 @@ def roll_out(
             apply(
                 batch,
                 check=check,
+                diff=diff,
                 connect_deadline_s=connect_deadline_s,
                 reconnect_deadline_s=reconnect_deadline_s,
                 purpose=f"play {rollout.name}",

@@ -50,6 +50,7 @@ def apply(
     hosts: Mapping[Target, Sequence[Operation]],
     *,
     check: bool = False,
+    diff: bool = False,
     connect_deadline_s: float = 300,
     reconnect_deadline_s: float = 300,
     purpose: str = "apply",
@@ -59,7 +60,7 @@ def apply(
 ) -> dict[str, HostResult]:
     """Converge all hosts in parallel; the result is by the target's name, and no failure hides another.
 
-    ``check`` reports what would change, and changes nothing.
+    ``check`` reports what would change, and changes nothing; ``diff`` brings what changes in files, too.
     A connection that ends in the middle is opened again within ``reconnect_deadline_s`` (0: it is not), and
     the run goes on in the step it was in; after three losses in one step it has failed.
     ``purpose`` is what another run is told while this one holds the host. ``on_event`` is called from the
@@ -76,7 +77,9 @@ def apply(
 
     jumps = Jumps()
     sources = Sources(operation for operations in hosts.values() for operation in operations)
-    ways = Ways(check, connect_deadline_s, reconnect_deadline_s, purpose, state_directory, jumps, sources)
+    ways = Ways(
+        check, diff, connect_deadline_s, reconnect_deadline_s, purpose, state_directory, jumps, sources
+    )
     runs = [
         _HostRun(target, hosts[target], ways, on_event or (lambda _: None), on_result or (lambda _: None))
         for target in hosts
@@ -99,6 +102,7 @@ class Ways(NamedTuple):
     """How all hosts of one run are led; see ``apply``."""
 
     check: bool
+    diff: bool
     connect_deadline_s: float
     reconnect_deadline_s: float
     purpose: str
@@ -202,6 +206,7 @@ class _HostRun:
             "who": f"process {os.getpid()} on {socket.gethostname()}",
             "purpose": self._ways.purpose,
             "check": self._ways.check,
+            "diff": self._ways.diff,
             "lock_wait_s": lock_wait_s,
             "silence_s": SILENCE_S,
             "state_directory": self._ways.state_directory,

@@ -43,11 +43,12 @@ def apply(
     rollout = compiled(play, hosts, stack, tags or (), limit or ())
     if ask_sudo_password:
         rollout = with_sudo_password(rollout, getpass("sudo password: "))
-    view = view_of(rollout, check=check, diff=diff, as_json=as_json)
+    view = view_of(rollout, check=check, as_json=as_json)
     result = run(
         rollout,
         view,
         check=check,
+        diff=diff,
         connect_deadline_s=connect_deadline_s,
         state_directory=state_directory,
     )

@@ -25,10 +25,9 @@ class JsonView:
         batches: Sequence[Sequence[str]],
         *,
         check: bool,
-        diff: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._play, self._check, self._diff, self._clock = play, check, diff, clock
+        self._play, self._check, self._clock = play, check, clock
         self._began_s = clock()
         self._board = Board(host for batch in batches for host in batch)
         self._lock = threading.Lock()
@@ -55,7 +54,7 @@ class JsonView:
             "title": event.title,
             "status": event.status,
             "detail": event.detail,
-            "diff": result.diff if result and self._diff else None,
+            "diff": (result.diff or None) if result else None,
             "stdout_tail": result.stdout_tail if result else None,
             "exit_code": result.exit_code if result else None,
             "duration_s": result.duration_s if result else None,

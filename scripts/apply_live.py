@@ -63,12 +63,11 @@ class LiveView:
         batches: Sequence[Sequence[str]],
         *,
         check: bool,
-        diff: bool,
         console: Console,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._play, self._batches = play, len(batches)
-        self._check, self._diff = check, diff
+        self._check = check
         self._console, self._clock = console, clock
         self._board = Board(host for batch in batches for host in batch)
         self._batch = 1
@@ -102,7 +101,7 @@ class LiveView:
     def event(self, event: Event) -> None:
         with self._lock:
             self._board.hear(event)
-        if self._diff and event.result and event.result.diff:
+        if event.result and event.result.diff:
             self._console.print(_diff(event, event.result.diff))
 
     def host(self, result: HostResult) -> None:

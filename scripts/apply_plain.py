@@ -40,11 +40,10 @@ class PlainView:
         batches: Sequence[Sequence[str]],
         *,
         check: bool,
-        diff: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._play, self._batches = play, batches
-        self._check, self._diff, self._clock = check, diff, clock
+        self._check, self._clock = check, clock
         self._board = Board(host for batch in batches for host in batch)
         self._told_s: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -79,7 +78,7 @@ class PlainView:
             if event.status == "progress" and since_s < PROGRESS_EVERY_S:
                 return
             lines = [step_line(event, self._check)]
-            if self._diff and event.result:
+            if event.result:
                 lines += [f"  {line}" for line in clean(event.result.diff).strip("\n").splitlines()]
             self._tell(event.host, lines)
 

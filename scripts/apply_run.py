@@ -38,26 +38,32 @@ class View(Protocol):
     def summary(self, result: RolloutResult) -> None: ...
 
 
-def view_of(rollout: Rollout, *, check: bool, diff: bool, as_json: bool) -> View:
+def view_of(rollout: Rollout, *, check: bool, as_json: bool) -> View:
     """A live table on a terminal, plain lines elsewhere, JSON lines where they are asked for."""
     batches = [[target.name for target in batch] for batch in rollout.batches]
     if as_json:
         from scripts.apply_json import JsonView
 
-        return JsonView(rollout.name, batches, check=check, diff=diff)
+        return JsonView(rollout.name, batches, check=check)
     console = standard_output()
     # FORCE_COLOR, which CI likes to set, makes no terminal of a log
     if sys.stdout.isatty() and console.is_interactive:
         from scripts.apply_live import LiveView
 
-        return LiveView(rollout.name, batches, check=check, diff=diff, console=console)
+        return LiveView(rollout.name, batches, check=check, console=console)
     from scripts.apply_plain import PlainView
 
-    return PlainView(rollout.name, batches, check=check, diff=diff)
+    return PlainView(rollout.name, batches, check=check)
 
 
 def run(
-    rollout: Rollout, view: View, *, check: bool, connect_deadline_s: float, state_directory: str | None
+    rollout: Rollout,
+    view: View,
+    *,
+    check: bool,
+    diff: bool,
+    connect_deadline_s: float,
+    state_directory: str | None,
 ) -> RolloutResult:
     """Roll out, shown by the view. Raises Failure when nobody reads the output any more."""
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -67,6 +73,7 @@ def run(
             result = roll_out(
                 rollout,
                 check=check,
+                diff=diff,
                 connect_deadline_s=connect_deadline_s,
                 on_batch=lambda number, batch: view.batch(number, [target.name for target in batch]),
                 on_event=view.event,

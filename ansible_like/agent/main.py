@@ -83,7 +83,7 @@ def main(desired: Mapping[str, Any]) -> None:
 
     def lead() -> None:
         kept = journal.Journal(state, desired["operations"], desired["run"], who, purpose)
-        Convergence(steps, kept, channel, desired["check"]).lead()
+        Convergence(steps, kept, channel, check=desired["check"], diff=desired["diff"]).lead()
 
     try:
         if desired["check"]:
@@ -130,9 +130,10 @@ class Convergence:
     """One run over all operations of this host; the first failure ends it."""
 
     def __init__(
-        self, steps: list[Operation], journal: journal.Journal, channel: Channel, check: bool
+        self, steps: list[Operation], journal: journal.Journal, channel: Channel, *, check: bool, diff: bool
     ) -> None:
-        self._steps, self._journal, self._channel, self._check = steps, journal, channel, check
+        self._steps, self._journal, self._channel = steps, journal, channel
+        self._check, self._diff = check, diff
         self._changed: set[str] = set()
         self._handlers: dict[type[Any], Handler] = {}
         found = ((number, step, references_of(step)) for number, step in enumerate(steps))
@@ -178,7 +179,8 @@ class Convergence:
 
     def _step(self, index: int, step: Operation) -> dict[str, Any]:
         plan = self._plan(index, step)
-        outcome = {"status": _status(plan, self._check), "why": plan.why, "diff": plan.diff}
+        outcome = {"status": _status(plan, self._check), "why": plan.why}
+        diff = plan.diff
         if plan.actions and not self._check:
             if plan.changes:
                 self._journal.forget_done_after(index)
@@ -188,7 +190,10 @@ class Convergence:
             outcome.update(self._perform(index, plan))
         if plan.again and not self._check:
             rest = self._plan(index, step)
-            outcome.update(self._perform(index, rest), diff=f"{plan.diff}\n{rest.diff}")
+            outcome.update(self._perform(index, rest))
+            diff += f"\n{rest.diff}"
+        if self._diff:
+            outcome["diff"] = diff
         if outcome["status"] == "changed":
             self._changed.update(names_of(step))
             if _leaves_no_trace(step) and not self._check:

@@ -45,6 +45,7 @@ class Agent:
             "who": "process 1 on here",
             "purpose": "tests",
             "check": check,
+            "diff": True,
             "lock_wait_s": lock_wait_s,
             "silence_s": silence_s,
             "state_directory": str(state),

@@ -213,7 +213,7 @@ def test_facts_that_a_plan_brings_to_light_are_planned_once_more(
     (place / "state").mkdir()
     step = own_file(inner, "")
     history = journal.Journal(str(place / "state"), [encode(step)], "run", "who", "purpose")
-    main.Convergence([step], history, channel, check=False).lead()
+    main.Convergence([step], history, channel, check=False, diff=True).lead()
     assert inner.is_dir()
     (result,) = (each for each in said if "duration_s" in each)
     assert (result["status"], result["diff"]) == ("changed", f"+ {outer}\n+ {inner}")

@@ -61,10 +61,11 @@ def test_the_second_run_changes_nothing(converge: Converge, place: Path) -> None
         own_file(place / "a/file", "x\n"),
         Command(("touch", f"{place}/made"), creates=f"{place}/made"),
     )
-    checked = converge(operations, check=True)
+    checked = converge(operations, check=True, diff=True)
     assert checked.ok
     assert statuses(checked) == ["changed"] * 3
     assert checked.operations[1].diff.endswith("+x")
+    assert [each.diff for each in converge(operations, check=True).operations] == [""] * 3
     assert list(place.iterdir()) == []
 
     first = converge(operations)

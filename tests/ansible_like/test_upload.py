@@ -79,7 +79,7 @@ def test_a_file_arrives_once_with_its_mode(
     source = random_file(tmp_path / "source", size_bytes)
     upload = own_upload(place / "a", source, mode=0o750)
 
-    checked = converge(upload, check=True)
+    checked = converge(upload, check=True, diff=True)
     assert [each.status for each in checked.operations] == ["changed"]
     wanted = hashlib.sha256(source.read_bytes()).hexdigest()
     assert checked.operations[0].diff == f"+ {place}/a: {size_bytes} bytes, sha256 {wanted}"

@@ -167,7 +167,7 @@ class TestLive:
             file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None
         )
         names = [f"web-{number}" for number in range(hosts)]
-        options = {"check": False, "diff": False, "console": self.console, "clock": clock, **more}
+        options = {"check": False, "console": self.console, "clock": clock, **more}
         return LiveView("site", [names[:2], names[2:]], **options)
 
     def screen(self, view: LiveView) -> list[str]:
@@ -223,7 +223,7 @@ class TestLive:
         assert max(map(len, self.screen(view))) < 40
 
     def test_nothing_of_a_host_moves_the_cursor(self, clock: Clock) -> None:
-        view = self.view(clock, 3, diff=True)
+        view = self.view(clock, 3)
         with view:
             view.event(Event("web-1", 1, 3, HOSTILE, "progress", HOSTILE))
             view.event(event("web-0", 1, "changed", diff=f"+{HOSTILE}"))
@@ -280,7 +280,7 @@ class TestLive:
 class TestPlain:
     @pytest.fixture
     def view(self, clock: Clock) -> PlainView:
-        view = PlainView("site", [["a", "b"], ["c"]], check=False, diff=True, clock=clock)
+        view = PlainView("site", [["a", "b"], ["c"]], check=False, clock=clock)
         view.batch(1, ["a", "b"])
         return view
 
@@ -378,7 +378,7 @@ class TestPlain:
 class TestJson:
     @pytest.fixture
     def said(self, clock: Clock, capsys: pytest.CaptureFixture[str]) -> Iterator[dict[str, Any]]:
-        view = JsonView("site", [["a", "b"]], check=False, diff=False, clock=clock)
+        view = JsonView("site", [["a", "b"]], check=False, clock=clock)
         view.batch(1, ["a", "b"])
         view.event(event("a", 1, "started"))
         view.event(event("a", 1, "changed", HOSTILE, diff="-x\n+y", duration_s=0.5))
@@ -391,8 +391,8 @@ class TestJson:
 
     def test_one_object_a_line(self, said: Iterator[dict[str, Any]]) -> None:
         started, changed, a, b, summary = said
-        assert (started["type"], started["status"], started["duration_s"]) == ("event", "started", None)
-        assert (changed["detail"], changed["diff"], changed["duration_s"]) == (clean(HOSTILE), None, 0.5)
+        assert (started["type"], started["status"], started["diff"]) == ("event", "started", None)
+        assert (changed["detail"], changed["diff"], changed["duration_s"]) == (clean(HOSTILE), "-x\n+y", 0.5)
         assert (a["type"], a["host"], a["outcome"], a["changed"], a["error"]) == (
             "host",
             "a",
