@@ -113,7 +113,8 @@ class Bar:
         if not self.over:
             limit = f"≤ {(self.at_most or 0) / MIB:.0f} MiB"
             return f"{self.cell.key}, {self.which} pass: {what} of {self.under} {limit}"
-        return f"{self.cell.key}, {self.which} pass: {what} of {self.over} / {self.under} {limit}"
+        over, under = named(self.over, self.cell), named(self.under, self.cell)
+        return f"{self.cell.key}, {self.which} pass: {what} of {over} / {under} {limit}"
 
     def value(self, cells: Table) -> float | None:
         """None where it was not measured."""
@@ -129,6 +130,11 @@ class Bar:
         if self.at_least is not None:
             return value >= self.at_least
         return self.at_most is not None and value <= self.at_most
+
+
+def named(peer: str, cell: Cell) -> str:
+    """The peer's name where it is shown: with one file to bring, ssh's way is scp."""
+    return "scp" if (peer, cell.workload) == ("ssh", "W5") else peer
 
 
 def bars() -> Iterator[Bar]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from operator import itemgetter
 
 from scripts.ssh_bench.peers import ALL
-from scripts.ssh_bench.results import MIB, Bar, Results, bars
+from scripts.ssh_bench.results import MIB, Bar, Results, bars, named
 from scripts.ssh_bench.workloads import TITLES
 
 ENOUGH_RUNS = 5
@@ -31,10 +31,8 @@ def _medians(results: Results) -> Iterator[str]:
     for cell, rows in sorted(results.cells.items(), key=itemgetter(0)):
         for peer in (name for name in ALL if name in rows):
             row = rows[peer]
-            named = "scp" if (peer, cell.workload) == ("ssh", "W5") else peer
-            place = (
-                f"| {cell.workload} {TITLES[cell.workload]} | {cell.hosts} | {cell.delay_ms} ms | {named} "
-            )
+            title = TITLES[cell.workload]
+            place = f"| {cell.workload} {title} | {cell.hosts} | {cell.delay_ms} ms | {named(peer, cell)} "
             if row.failed:
                 yield f"{place}| failed: {row.failed.splitlines()[0][:80]} | | | | | |"
                 continue
