@@ -22,7 +22,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from ansible_like.agent import controller, parts
+from ansible_like.agent import controller, host, parts
 from ansible_like.agent.values import ActionFailed, Fetch, Plan
 from ansible_like.operations import Download, masked_url
 
@@ -347,7 +347,7 @@ class _Transfer:
     def _write(self, piece: memoryview, at: int) -> None:
         with self._state:
             self._refuse_stopped()
-            parts.write(self._part, piece, at)
+            host.write(self._part, piece, at)
             self._came_bytes += len(piece)
 
     def _hold(self, again: Again, tries: int) -> None:

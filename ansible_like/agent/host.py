@@ -177,9 +177,7 @@ def _write_file(action: WriteFile) -> None:
     try:
         # without a buffer of Python's: a play may have thousands of them
         with open(_created(temporary), "wb", buffering=0) as file:
-            left = memoryview(action.content)
-            while left:
-                left = left[file.write(left) :]
+            write(file.fileno(), memoryview(action.content), 0)
             os.fsync(file.fileno())
         set_attributes(temporary, action.mode, action.owner, action.group)
         os.replace(temporary, action.path)
@@ -187,6 +185,13 @@ def _write_file(action: WriteFile) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def write(descriptor: int, piece: memoryview, at: int) -> None:
+    """All of the piece into the file, from this byte on."""
+    while piece:
+        count = os.pwrite(descriptor, piece, at)
+        piece, at = piece[count:], at + count
 
 
 def _created(path: str) -> int:

@@ -159,12 +159,6 @@ def hash_on(content: _Hash, descriptor: int, begin: int, end: int) -> None:
         controller.look()
 
 
-def write(descriptor: int, piece: memoryview, at: int) -> None:
-    while piece:
-        count = os.pwrite(descriptor, piece, at)
-        piece, at = piece[count:], at + count
-
-
 def put_in_place(descriptor: int, path: str, mode: int, owner: str, group: str) -> None:
     """The partial file is whole: make it the file."""
     os.fsync(descriptor)

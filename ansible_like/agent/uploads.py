@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from ansible_like.agent import controller, parts
+from ansible_like.agent import controller, host, parts
 from ansible_like.agent.values import ActionFailed, Plan, Receive
 from ansible_like.operations import Upload
 
@@ -55,7 +55,7 @@ def _take(part: int, size: int, begin: int, content: Any, tell: Callable[..., An
     while at < size:
         count = controller.read_into(buffer[: size - at])
         content.update(buffer[:count])
-        parts.write(part, buffer[:count], at)
+        host.write(part, buffer[:count], at)
         at += count
         if said := progress.text(at):
             tell(progress=said)

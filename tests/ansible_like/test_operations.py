@@ -59,7 +59,7 @@ EVERY_KIND: tuple[Operation, ...] = (
     Service("vllm.service", running=True, restart_when_changed=("/etc/motd",)),
     Mount("/dev/sdf", "/models", "ext4"),
     InstanceStore(("/dev/nvme1n1", "/dev/nvme2n1"), "/scratch"),
-    Command(("echo", "a b"), environment={"A": "x", "B": "y"}, secret_stdin="hunter22"),
+    Command(("echo", "a b"), environment={"$base64": "x", "base64": "y"}, secret_stdin="hunter22"),
     Command("cd /tmp && ls", unless="test -e /x", when_changed=("/etc/motd",)),
     WaitFor(port=22, path="/run/x", unit="ssh.service"),
     LineInFile("/etc/environment", "TOKEN=hunter23", replaces="^TOKEN=", secret=True),

@@ -391,7 +391,8 @@ class TestJson:
 
     def test_one_object_a_line(self, said: Iterator[dict[str, Any]]) -> None:
         started, changed, a, b, summary = said
-        assert (started["type"], started["status"], started["diff"]) == ("event", "started", None)
+        assert (started["type"], started["status"], started["duration_s"]) == ("event", "started", None)
+        assert started["diff"] is None
         assert (changed["detail"], changed["diff"], changed["duration_s"]) == (clean(HOSTILE), "-x\n+y", 0.5)
         assert (a["type"], a["host"], a["outcome"], a["changed"], a["error"]) == (
             "host",
@@ -412,3 +413,9 @@ class TestJson:
             "hosts": [{key: value for key, value in host.items() if key != "type"} for host in (a, b)],
             "not_tried": ["c"],
         }
+
+    def test_a_step_without_a_diff_says_null(self, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+        view = JsonView("site", [["a"]], check=False, clock=clock)
+        view.batch(1, ["a"])
+        view.event(event("a", 1, "changed"))
+        assert json.loads(capsys.readouterr().out)["diff"] is None
